@@ -1,0 +1,1 @@
+"""The folder that ships: staged, hashed, canonical, renamed into place, read back with suspicion."""

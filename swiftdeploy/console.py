@@ -1,0 +1,80 @@
+"""What a person sees on stderr, and the guard that keeps noisy libraries off both streams.
+
+stdout belongs to results alone. coremltools draws progress bars, torch.onnx prints to stdout and several libraries
+warn at import; `quiet` sends all of that to the log, which `-v` shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+
+from rich.console import Console
+
+_state = {"verbosity": 0, "color": True}
+
+
+def configure(*, verbosity: int, color: bool) -> None:
+    """Set how much is shown: -1 quiet, 0 progress, 1 also what libraries say. `color` off also honours NO_COLOR."""
+    _state["verbosity"] = verbosity
+    _state["color"] = color and "NO_COLOR" not in os.environ
+
+
+def verbosity() -> int:
+    """The level that `configure` set."""
+    return int(_state["verbosity"])
+
+
+def stderr() -> Console:
+    """A rich console on the current stderr."""
+    return Console(stderr=True, no_color=not _state["color"], highlight=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """A rich console on the current stdout, for results only."""
+    return Console(no_color=not _state["color"], highlight=False)
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Show that `what` is under way: a spinner on a terminal, one line elsewhere, nothing with -q."""
+    if verbosity() < 0:
+        yield
+        return
+    console = stderr()
+    if not console.is_terminal or verbosity() > 0:
+        console.print(f"[dim]·[/dim] {what}")
+        yield
+        return
+    with console.status(what):
+        yield
+    console.print(f"[green]✓[/green] {what}")
+
+
+def note(what: str) -> None:
+    """One line for the person who watches; not shown with -q."""
+    if verbosity() >= 0:
+        stderr().print(what)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Run a third-party library: its prints, bars, warnings and log lines are dropped, or with -v go to stderr."""
+    if verbosity() > 0:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    sink = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

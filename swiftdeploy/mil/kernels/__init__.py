@@ -1,0 +1,1 @@
+"""One function an op, grouped and named as in Apple's MIL op reference."""

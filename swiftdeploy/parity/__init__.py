@@ -1,0 +1,1 @@
+"""Whether two sets of numbers agree, and where they first part."""

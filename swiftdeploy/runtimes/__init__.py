@@ -1,0 +1,1 @@
+"""What runs an artifact on this host, one runtime a module."""

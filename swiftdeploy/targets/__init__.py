@@ -1,0 +1,1 @@
+"""A captured program becomes an artifact on disk, one target a module."""

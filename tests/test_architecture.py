@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
     **dict.fromkeys(("errors", "spec", "report", "config", "catalog", "console"), 0),
-    "mil": 1,
-    **dict.fromkeys(("checkpoint", "capture", "fuse", "targets", "runtimes", "compress", "placement"), 2),
+    **dict.fromkeys(("mil", "capture"), 1),
+    **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness"), 3),
     "pipeline": 4,
     "cli": 5,

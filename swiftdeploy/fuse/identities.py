@@ -1,0 +1,142 @@
+"""Calls that do nothing in inference, and two spellings that other rewrites should not have to know.
+
+dropout(x), clone(x), x.to(same dtype), reshape(x, same shape)    = x
+f(constants)                                                      = constant
+expand(x) read only by calls that broadcast                       = x
+softmax(x) over an axis of length 1                               = 1, so softmax(x) * y = y
+mean(flatten(x, 2), -1)                                           = mean(x, (2, 3))
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx
+
+from swiftdeploy.fuse.graph import (
+    ADD,
+    DIV,
+    MEAN,
+    MUL,
+    SUB,
+    add_constant,
+    arg,
+    aten,
+    calls,
+    constant,
+    emit,
+    is_call,
+    only_user,
+    operands,
+    place,
+    replace,
+    shape,
+)
+from swiftdeploy.fuse.ledger import Outcome
+
+COPIES = (
+    aten.clone.default,
+    aten.contiguous.default,
+    aten.detach.default,
+    aten.alias.default,
+    aten.dropout.default,
+    aten.dropout_.default,
+    aten.feature_dropout.default,
+)
+SHAPERS = (
+    aten.reshape.default,
+    aten.view.default,
+    aten.expand.default,
+    aten.expand_as.default,
+    aten.flatten.using_ints,
+    aten.squeeze.dim,
+    aten.repeat.default,
+    aten._unsafe_view.default,
+)
+CASTS = (aten.to.dtype, aten._to_copy.default, aten.to.dtype_layout)
+BROADCASTING = (ADD, SUB, MUL, DIV, aten.maximum.default, aten.minimum.default)
+SOFTMAX = (aten.softmax.int, aten._softmax.default)
+
+
+def remove_identities(graph: fx.GraphModule, images: Tensor) -> Outcome:
+    """Drop copies, casts and reshapes that change nothing. Quiet: these are no decisions, so no ledger entry."""
+    del images
+    for node in calls(graph, *COPIES):
+        if "dropout" not in str(node.target) or arg(node, 1) == 0 or arg(node, 2) is False:
+            replace(graph, node, arg(node, 0))
+    for node in calls(graph, *SHAPERS, *CASTS):
+        source = arg(node, 0)
+        same = node.meta["val"].shape == source.meta["val"].shape and node.meta["val"].dtype == source.meta["val"].dtype
+        broadcast = node.target in (aten.expand.default, aten.expand_as.default) and _broadcast_by_users(node)
+        if same or broadcast:
+            replace(graph, node, source)
+    return Outcome()
+
+
+def fold_constants(graph: fx.GraphModule, images: Tensor) -> Outcome:
+    """Compute what depends on constants alone, once, now."""
+    del images
+    for node in list(graph.graph.nodes):
+        if node.op != "call_function" or not node.all_input_nodes or not isinstance(node.meta.get("val"), torch.Tensor):
+            continue
+        if any(constant(graph, source) is None for source in node.all_input_nodes):
+            continue
+        value = node.target(*fx.map_arg(node.args, lambda n: constant(graph, n)), **node.kwargs)
+        stem = str(node.all_input_nodes[0].target)
+        replace(graph, node, add_constant(graph, stem, value, node))
+    return Outcome()
+
+
+def remove_singleton_softmax(graph: fx.GraphModule, images: Tensor) -> Outcome:
+    """Softmax over one element is 1: the branch that feeds it is dead, and so is the product with it."""
+    del images
+    fired: list[str] = []
+    declined: dict[str, str] = {}
+    for node in calls(graph, *SOFTMAX):
+        axis = int(arg(node, 1))
+        if shape(node)[axis] != 1:
+            declined[place(node)] = f"the axis has {shape(node)[axis]} elements, not 1"
+            continue
+        for user in list(node.users):
+            other = next((b for a, b in operands(user) if a is node), None) if is_call(user, MUL) else None
+            if isinstance(other, fx.Node) and shape(other) == shape(user):
+                replace(graph, user, other)
+        if not node.users:
+            fired.append(place(node))
+            graph.graph.eliminate_dead_code()
+        else:
+            declined[place(node)] = "its value is read by something other than a product of full shape"
+    return Outcome(fired=tuple(fired), declined=declined)
+
+
+def merge_spatial_mean(graph: fx.GraphModule, images: Tensor) -> Outcome:
+    """Mean over flattened pixels becomes mean over height and width, which needs no reshape."""
+    del images
+    fired = []
+    for node in calls(graph, MEAN):
+        flat = arg(node, 0)
+        axes = [axis % len(shape(flat)) for axis in arg(node, 1) or range(len(shape(flat)))]
+        if (
+            not is_call(flat, aten.flatten.using_ints, aten.reshape.default, aten.view.default)
+            or only_user(flat) is None
+        ):
+            continue
+        source = arg(flat, 0)
+        if len(shape(source)) != 4 or shape(flat)[:2] != shape(source)[:2] or len(shape(flat)) != 3 or axes != [2]:
+            continue
+        keep = bool(arg(node, 2, False))
+        if not keep:
+            new = emit(graph, MEAN, (source, [2, 3], False), before=node, like=node)
+            replace(graph, node, new)
+            fired.append(place(node))
+    return Outcome(fired=tuple(fired))
+
+
+def _broadcast_by_users(node: fx.Node) -> bool:
+    """Whether every reader is an elementwise call whose result keeps its shape without the expansion."""
+    return all(
+        is_call(user, *BROADCASTING)
+        and any(
+            isinstance(other, fx.Node) and shape(other) == shape(user) for mine, other in operands(user) if mine is node
+        )
+        for user in node.users
+    )

@@ -1,0 +1,35 @@
+"""How large chosen values of a graph become on the calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+
+class _Watch(fx.Interpreter):
+    """Runs a graph and keeps the largest magnitude of the watched nodes."""
+
+    def __init__(self, graph: fx.GraphModule, nodes: Sequence[fx.Node]) -> None:
+        super().__init__(graph)
+        self.found = dict.fromkeys(nodes, 0.0)
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if n in self.found:
+            self.found[n] = max(self.found[n], float(value.abs().max()))
+        return value
+
+
+def largest(graph: fx.GraphModule, nodes: Sequence[fx.Node], images: Tensor) -> list[float]:
+    """The largest magnitude that each node takes over the images (N, C, H, W), run in batches of the captured size."""
+    if not nodes:
+        return []
+    batch = next(n for n in graph.graph.nodes if n.op == "placeholder").meta["val"].shape[0]
+    watch = _Watch(graph, nodes)
+    with torch.no_grad():
+        for start in range(0, images.shape[0] - batch + 1, batch):
+            watch.run(images[start : start + batch])
+    return [watch.found[node] for node in nodes]

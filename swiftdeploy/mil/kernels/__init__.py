@@ -8,9 +8,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from swiftdeploy.mil.kernels import registry
+from swiftdeploy.mil.kernels import (
+    constexpr_ops,
+    control_flow,
+    image_resizing,
+    quantization_ops,
+    random,
+    recurrent,
+    registry,
+    scatter_gather,
+    states,
+    transformers,
+)
 
-_FAMILIES: tuple[ModuleType, ...] = ()
+_FAMILIES: tuple[ModuleType, ...] = (
+    constexpr_ops,
+    control_flow,
+    image_resizing,
+    quantization_ops,
+    random,
+    recurrent,
+    scatter_gather,
+    states,
+    transformers,
+)
 
 KERNELS: Mapping[str, tuple[registry.Kernel, ...]] = registry.index(family.KERNELS for family in _FAMILIES)
 

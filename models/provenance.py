@@ -32,7 +32,7 @@ def origin_of(config: Mapping[str, Any] | None) -> Origin | None:
 
 
 def hf_preprocessing(config: Mapping[str, Any] | None, *, size: int = 224) -> Preprocessing:
-    """How transformers prepares images: both sides resized at once, without a crop, unless preprocessor_config.json differs.
+    """How transformers prepares images: both sides resized at once, no crop, unless preprocessor_config.json differs.
 
     `size` is the side in pixels where no file says it. Raises CheckpointError for a resampling that is neither
     bilinear nor bicubic.

@@ -19,7 +19,6 @@ from swiftdeploy import console
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.spec import TensorSpec
 
-
 _TRACED_NAMES = {"aten::_convolution": "aten::conv2d"}  # what the tracer calls an op that the export names otherwise
 
 

@@ -6,11 +6,14 @@ rewrite is exact in real arithmetic; in fp32 the result stays within 1e-6 of the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, fx
 
 from swiftdeploy.fuse import batch_norm, scale
 from swiftdeploy.fuse.additive_attention import rewrite_attention
 from swiftdeploy.fuse.channels_first import to_channels_first
+from swiftdeploy.fuse.graph import flatten_constants
 from swiftdeploy.fuse.heads import merge_heads
 from swiftdeploy.fuse.identities import (
     fold_constants,
@@ -21,7 +24,7 @@ from swiftdeploy.fuse.identities import (
 from swiftdeploy.fuse.ledger import Outcome, Rewrite
 from swiftdeploy.report import RewriteRecord
 
-__all__ = ["REWRITES", "Outcome", "Rewrite", "fuse"]
+__all__ = ["REWRITES", "Fused", "Outcome", "Rewrite", "constants", "fuse"]
 
 REWRITES: tuple[Rewrite, ...] = (
     Rewrite(name="constants", algebra="f(constants) = constant", apply=fold_constants, recorded=False),
@@ -50,8 +53,16 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 
 
-def fuse(graph: fx.GraphModule, images: Tensor) -> tuple[RewriteRecord, ...]:
-    """Apply every rewrite in place, in order; `images` (N, C, H, W) calibrate static scales. Answers the ledger."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fused:
+    """The rewritten graph, its constants under flat names, and the ledger."""
+
+    graph: fx.GraphModule
+    ledger: tuple[RewriteRecord, ...]
+
+
+def fuse(graph: fx.GraphModule, images: Tensor) -> Fused:
+    """Apply every rewrite, in order, consuming `graph`; `images` (N, C, H, W) calibrate static scales."""
     records = []
     for rewrite in REWRITES:
         outcome = rewrite.apply(graph, images)
@@ -59,5 +70,9 @@ def fuse(graph: fx.GraphModule, images: Tensor) -> tuple[RewriteRecord, ...]:
             records.append(rewrite.record(outcome))
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
-    graph.recompile()
-    return tuple(records)
+    return Fused(graph=flatten_constants(graph), ledger=tuple(records))
+
+
+def constants(graph: fx.GraphModule) -> dict[str, Tensor]:
+    """Every constant of a fused graph by the name that it has in the artifacts."""
+    return dict(graph.named_buffers()) | {name: p.detach() for name, p in graph.named_parameters()}

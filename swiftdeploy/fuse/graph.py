@@ -14,6 +14,8 @@ from torch import Tensor, fx
 
 from swiftdeploy.capture import origin
 
+_NAME = "constant_name"  # in a get_attr node's meta: the name that its constant should have in the artifacts
+
 aten = torch.ops.aten
 ADD, SUB, MUL, DIV = aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor
 CONV, LINEAR, MATMUL, CAT = aten.conv2d.default, aten.linear.default, aten.matmul.default, aten.cat.default
@@ -137,7 +139,24 @@ def add_constant(graph: fx.GraphModule, name: str, value: Tensor, before: fx.Nod
     with graph.graph.inserting_before(before):
         node = graph.graph.get_attr(unique)
     node.meta["val"] = torch.empty(value.shape, dtype=value.dtype, device="meta")
+    node.meta[_NAME] = flat
     return node
+
+
+def flatten_constants(graph: fx.GraphModule) -> fx.GraphModule:
+    """The same graph with its live constants alone, under flat names without the numbers that rewriting left."""
+    tensors: dict[str, Any] = {}
+    for node in graph.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        value = constant(graph, node)
+        base = node.meta.get(_NAME) or str(node.target).replace(".", "_")
+        name, number = base, 1
+        while name in tensors and tensors[name] is not value:
+            name, number = f"{base}_{number}", number + 1
+        tensors[name] = value
+        node.target = name
+    return fx.GraphModule(tensors, graph.graph)
 
 
 def emit(graph: fx.GraphModule, target: Any, args: Sequence[Any], *, before: fx.Node, like: fx.Node) -> fx.Node:

@@ -1,0 +1,118 @@
+"""A program becomes a Core ML ML Program package.
+
+In: the traced program and what the user asked for. Out: a canonical .mlpackage on disk: the same bytes in any process,
+on any day. Source for the options: Apple's coremltools 9 API reference.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import coremltools as ct
+import numpy as np
+
+from swiftdeploy import console
+from swiftdeploy.capture import Program
+from swiftdeploy.errors import ConversionError
+from swiftdeploy.spec import InputKind, Metadata, Precision
+from swiftdeploy.targets.canonical import canonicalise_package
+
+SUFFIX = ".mlpackage"
+LABEL_OUTPUT = "classLabel"
+MINIMUM_OS = {
+    15: ct.target.iOS15,
+    16: ct.target.iOS16,
+    17: ct.target.iOS17,
+    18: ct.target.iOS18,
+    26: ct.target.iOS26,
+}
+# These would fold weights into each other behind the back of leg 3. Whatever can be folded, `fuse` has folded.
+_WEIGHT_FOLDING_PASSES = (
+    "common::fuse_conv_batchnorm",
+    "common::fuse_conv_scale",
+    "common::fuse_conv_bias",
+    "common::fuse_linear_bias",
+    "common::fuse_matmul_weight_bias",
+    "common::fuse_elementwise_to_batchnorm",
+)
+
+
+def convert(
+    program: Program,
+    destination: Path,
+    *,
+    precision: Precision,
+    min_ios: int,
+    input_kind: InputKind = "tensor",
+    labels: Sequence[str] = (),
+    metadata: Metadata | None = None,
+) -> None:
+    """Write the program as `destination` (a new .mlpackage folder).
+
+    Multiarray inputs and outputs are float16 for fp16 from iOS 16 on, else float32. With `labels` the program's one
+    output must be probabilities; the package is then a classifier. Raises ConversionError with the converter's reason.
+    """
+    half = precision == "fp16" and min_ios >= 16
+    dtype = np.float16 if half else np.float32
+    inputs = [_input(program, input_kind, dtype)]
+    try:
+        with console.quiet():
+            model = ct.convert(
+                program.traced,
+                convert_to="mlprogram",
+                inputs=inputs,
+                outputs=None if labels else [ct.TensorType(name=o.name, dtype=dtype) for o in program.outputs],
+                classifier_config=ct.ClassifierConfig(list(labels), LABEL_OUTPUT) if labels else None,
+                minimum_deployment_target=MINIMUM_OS[min_ios],
+                compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,
+                compute_units=ct.ComputeUnit.ALL,
+                pass_pipeline=_pipeline(),
+                skip_model_load=True,
+            )
+            _describe(model, program, metadata or Metadata())
+            _save(model, destination)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConversionError(
+            f"coremltools cannot convert the program: {reason[0][:200]}",
+            hint="run with -v to see what the converter prints; an op that it lacks needs another spelling in forward",
+        ) from error
+    canonicalise_package(destination)
+
+
+def _pipeline() -> Any:
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes(_WEIGHT_FOLDING_PASSES)
+    return pipeline
+
+
+def _input(program: Program, kind: InputKind, dtype: type) -> Any:
+    spec = program.inputs[0]
+    if kind == "tensor":
+        return ct.TensorType(name=spec.name, shape=spec.shape, dtype=dtype)
+    layout = ct.colorlayout.GRAYSCALE if spec.shape[1] == 1 else ct.colorlayout.RGB
+    return ct.ImageType(name=spec.name, shape=spec.shape, color_layout=layout)
+
+
+def _describe(model: Any, program: Program, metadata: Metadata) -> None:
+    model.author, model.license = metadata.author, metadata.license
+    model.version, model.short_description = metadata.version, metadata.description
+    spec = program.inputs[0]
+    model.input_description[spec.name] = f"{' x '.join(map(str, spec.shape))}, NCHW"
+
+
+def _save(model: Any, destination: Path) -> None:
+    """Save through a folder of its own: coremltools writes in place, and a reader must not see that."""
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".coreml-") as folder:
+        staged = Path(folder) / destination.name
+        model.save(str(staged))
+        staged.rename(destination)
+
+
+def weight_name(stored: str) -> str:
+    """The program's name for a weight that the package stores under a name of the converter's making."""
+    return re.sub(r"(_to_fp16|_cast_fp16|_quantized)+$", "", stored)

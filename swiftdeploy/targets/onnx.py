@@ -1,0 +1,84 @@
+"""A program becomes one ONNX file: weights inside, no identity or shape clutter, checked, the same bytes every time.
+
+The TorchScript exporter is used on purpose: it honours opset 17 (the dynamo exporter answers with 18), reads the very
+program that Core ML gets, and is an order faster.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from swiftdeploy import console
+from swiftdeploy.capture import Program
+from swiftdeploy.errors import ConversionError
+from swiftdeploy.spec import Metadata, Precision
+from swiftdeploy.targets.onnx_cleanup import clean
+
+SUFFIX = ".onnx"
+GELU_OPSET = 20
+
+
+def convert(
+    program: Program,
+    destination: Path,
+    *,
+    precision: Precision,
+    opset: int,
+    dynamic_batch: bool = False,
+    labels: Sequence[str] = (),
+    metadata: Metadata | None = None,
+) -> None:
+    """Write the program as `destination`, an .onnx file of the given opset (17 to 20).
+
+    fp16 keeps fp16 inputs and outputs. `labels` go into the metadata property "labels", one a line.
+    Raises ConversionError with the exporter's or the checker's reason.
+    """
+    try:
+        model = _export(program, opset=opset, dynamic_batch=dynamic_batch)
+        model = clean(model)
+        if precision == "fp16":
+            with console.quiet():
+                model = convert_float_to_float16(model, keep_io_types=False, disable_shape_infer=True)
+        _describe(model, metadata or Metadata(), labels)
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConversionError(
+            f"the program does not export to ONNX opset {opset}: {reason[0][:200]}",
+            hint="try another --opset; an op that ONNX lacks needs another spelling in forward",
+        ) from error
+    destination.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _export(program: Program, *, opset: int, dynamic_batch: bool) -> onnx.ModelProto:
+    names = [o.name for o in program.outputs]
+    axes = {name: {0: "batch"} for name in (program.inputs[0].name, *names)} if dynamic_batch else None
+    buffer = io.BytesIO()
+    with console.quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter announces its own deprecation; the module's docstring says why
+        torch.onnx.export(
+            program.traced,
+            (program.example,),
+            buffer,  # type: ignore[arg-type]  # the TorchScript path takes a file object; its stub names paths
+            input_names=[program.inputs[0].name],
+            output_names=names,
+            opset_version=opset,
+            dynamic_axes=axes,
+            dynamo=False,
+        )
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _describe(model: onnx.ModelProto, metadata: Metadata, labels: Sequence[str]) -> None:
+    model.doc_string = metadata.description
+    properties = {"author": metadata.author, "license": metadata.license, "version": metadata.version}
+    properties["labels"] = "\n".join(labels)
+    helper.set_model_props(model, {key: value for key, value in sorted(properties.items()) if value})

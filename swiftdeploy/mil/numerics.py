@@ -2,8 +2,9 @@
 
 * Floats travel as float32, whatever the program declares. A kernel computes in float32; the interpreter then rounds
   each output once to its declared dtype (`settle`). An fp32 program never pays for this.
-* Integers of every width travel as int32. A value that leaves the declared range wraps as two's complement does; what
-  saturates by its own definition (`quantize`) clamps in its kernel. Kernels widen to int64 where torch wants indices.
+* Integers travel as int32, those of 64 bits and uint32 as int64. A value that leaves the declared range wraps as two's
+  complement does; what saturates by its own definition (`quantize`) clamps in its kernel. Kernels widen to int64 where
+  torch wants indices.
 * Booleans travel as bool.
 
 This is Core ML's typed execution, not the Neural Engine's: accumulation there is narrower, and device truth comes from
@@ -12,8 +13,12 @@ a device. Knows torch and dtypes; knows no graph.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from swiftdeploy.mil.program import MAX_ELEMENTS
 
 _FLOATS = {
     "fp16": torch.float16,
@@ -40,9 +45,11 @@ _BITS: dict[torch.dtype, tuple[int, bool]] = {
 
 
 def carrier(declared: torch.dtype) -> torch.dtype:
-    """The dtype in which values that are declared as `declared` travel: float32, int32 or bool."""
+    """The dtype in which values that are declared as `declared` travel: float32, int32, int64 or bool."""
     if declared.is_floating_point:
         return torch.float32
+    if declared in (torch.int64, TORCH_DTYPES["uint32"]):
+        return torch.int64
     return torch.bool if declared is torch.bool else torch.int32
 
 
@@ -72,3 +79,10 @@ def settle(value: Tensor, declared: torch.dtype) -> Tensor:
     bits, signed = _BITS[declared]
     low = carried & ((1 << bits) - 1)
     return torch.where(low >= 1 << (bits - 1), low - (1 << bits), low) if signed else low
+
+
+def bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`shape`, for a kernel whose result is as large as a value says. Raises ValueError above `MAX_ELEMENTS`."""
+    if any(size < 0 for size in shape) or math.prod(shape) > MAX_ELEMENTS:
+        raise ValueError(f"a tensor of shape {shape} is more than this runtime makes")
+    return shape

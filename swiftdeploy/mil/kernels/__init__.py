@@ -1,6 +1,7 @@
 """One function an op, grouped and named as in Apple's MIL op reference.
 
-A family is one module that ends with its `KERNELS`; it is known here as soon as `_FAMILIES` names it.
+A family is one module that ends with its `KERNELS`; it is known here as soon as `_FAMILIES` names it. Two of Apple's
+families are large: `tensor_operation` continues in `suppression`, `tensor_transformation` in `slicing` and `blocks`.
 """
 
 from __future__ import annotations
@@ -9,27 +10,55 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from swiftdeploy.mil.kernels import (
+    activation,
+    blocks,
+    classify,
     constexpr_ops,
     control_flow,
+    conv,
+    elementwise_binary,
+    elementwise_unary,
     image_resizing,
+    linear,
+    normalization,
+    pool,
     quantization_ops,
     random,
     recurrent,
+    reduction,
     registry,
     scatter_gather,
+    slicing,
     states,
+    suppression,
+    tensor_operation,
+    tensor_transformation,
     transformers,
 )
 
 _FAMILIES: tuple[ModuleType, ...] = (
+    activation,
+    blocks,
+    classify,
     constexpr_ops,
     control_flow,
+    conv,
+    elementwise_binary,
+    elementwise_unary,
     image_resizing,
+    linear,
+    normalization,
+    pool,
     quantization_ops,
     random,
     recurrent,
+    reduction,
     scatter_gather,
+    slicing,
     states,
+    suppression,
+    tensor_operation,
+    tensor_transformation,
     transformers,
 )
 

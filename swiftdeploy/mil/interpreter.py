@@ -1,0 +1,95 @@
+"""A plan, run: one op after another, each output checked and rounded once, each value dropped after its last use.
+
+In: a `Plan` and values by name. Out: values by name. Knows no protobuf and no files; kernels know nothing of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from swiftdeploy.errors import ArtifactError
+from swiftdeploy.mil import numerics
+from swiftdeploy.mil.kernels.registry import Value
+from swiftdeploy.mil.plan import Body, Call, Plan, Result
+
+Observer = Callable[[str, str, Mapping[str, Any]], None]
+"""observe(op name, op type, outputs by value name), called after each op, also of nested blocks."""
+
+FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError)
+_HINT = "the package is damaged; if Core ML runs it, report this op"
+
+
+def run(plan: Plan, inputs: Mapping[str, Value], observe: Observer | None = None) -> dict[str, Value]:
+    """The outputs of the function for `inputs`, both as carried values (see `numerics`).
+
+    Raises ArtifactError where an op cannot run on what it is given, or answers with another shape than is declared.
+    """
+    slots: list[Any] = list(plan.initial)
+    for name, slot in plan.inputs.items():
+        slots[slot] = inputs[name]
+    with torch.inference_mode():
+        _run_body(plan.body, slots, observe)
+    return {name: slots[slot] for name, slot in plan.outputs.items()}
+
+
+def run_call(call: Call, slots: list[Any], observe: Observer | None) -> tuple[Value, ...]:
+    """The settled outputs of one call whose arguments stand in `slots`."""
+    try:
+        arguments = dict(call.constants)
+        for argument in call.arguments:
+            if argument.variadic:
+                arguments[argument.keyword] = argument.convert(tuple(slots[slot] for slot in argument.slots))
+            else:
+                arguments[argument.keyword] = argument.convert(slots[argument.slots[0]])
+        if call.bodies:
+            arguments["blocks"] = tuple(functools.partial(_enter, body, slots, observe) for body in call.bodies)
+        answer = call.function(**arguments)
+    except FAULTS as error:
+        raise ArtifactError(f"{call.op} {call.name!r} cannot run: {error}", hint=_HINT) from error
+    values = answer if isinstance(answer, tuple) else () if answer is None else (answer,)
+    if len(values) != len(call.results):
+        raise ArtifactError(
+            f"{call.op} {call.name!r} gives {len(values)} values, the program takes {len(call.results)}", hint=_HINT
+        )
+    return tuple(_settled(call, result, value) for result, value in zip(call.results, values, strict=True))
+
+
+def _run_body(body: Body, slots: list[Any], observe: Observer | None) -> None:
+    for call in body.calls:
+        values = run_call(call, slots, observe)
+        for result, value in zip(call.results, values, strict=True):
+            slots[result.slot] = value
+        if observe is not None:
+            observe(call.name, call.op, {result.name: slots[result.slot] for result in call.results})
+        for slot in call.free:
+            slots[slot] = None
+
+
+def _enter(body: Body, slots: list[Any], observe: Observer | None, *inputs: Value) -> tuple[Value, ...]:
+    if len(inputs) != len(body.inputs):
+        raise ValueError(f"a block of {len(body.inputs)} inputs is given {len(inputs)}")
+    for slot, value in zip(body.inputs, inputs, strict=True):
+        slots[slot] = value
+    _run_body(body, slots, observe)
+    return tuple(slots[slot] for slot in body.outputs)
+
+
+def _settled(call: Call, result: Result, value: Value) -> Value:
+    if result.carrier is None or not isinstance(value, Tensor):
+        return value
+    if result.shape is not None and not _fits(value.shape, result.shape):
+        raise ArtifactError(
+            f"{call.op} {call.name!r} gives the shape {tuple(value.shape)}, the program says {result.shape}", hint=_HINT
+        )
+    if result.rounded is not None:
+        return numerics.settle(value, result.rounded)
+    return value if value.dtype == result.carrier else value.to(result.carrier)
+
+
+def _fits(shape: Sequence[int], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(d is None or d == s for s, d in zip(shape, declared, strict=True))

@@ -16,6 +16,7 @@ from swiftdeploy.errors import UsageError
 from swiftdeploy.spec import TensorSpec
 
 Array = NDArray[Any]
+DYNAMIC_BATCH = 3  # what a free batch is tried with: seven samples then run as 3, 3 and 1
 
 
 class Runtime(Protocol):
@@ -31,6 +32,9 @@ class Runtime(Protocol):
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """One prediction. Floats come back as float32, whatever the artifact stores."""
+
+    def intermediates(self, inputs: Mapping[str, Array]) -> list[tuple[str, str, Array]]:
+        """(value's name, op type, array) of everything that one prediction computes, in order."""
 
     def tensors(self) -> dict[str, Array]:
         """Every stored float tensor, under the program's own name where the converter kept it."""
@@ -58,13 +62,13 @@ def run_samples(runtime: Runtime, samples: Array) -> dict[str, Array]:
     A last, short batch is filled up with its first sample, whose extra answers are dropped.
     """
     spec = runtime.inputs[0]
-    batch = max(spec.shape[0], 1)
+    batch = spec.shape[0] or DYNAMIC_BATCH
     collected: dict[str, list[Array]] = {}
     for start in range(0, len(samples), batch):
         chunk = samples[start : start + batch]
-        missing = batch - len(chunk)
+        missing = batch - len(chunk) if spec.shape[0] else 0
         if missing:
             chunk = np.concatenate([chunk, np.repeat(chunk[:1], missing, axis=0)])
         for name, value in runtime.run({spec.name: chunk}).items():
-            collected.setdefault(name, []).append(value[: batch - missing])
+            collected.setdefault(name, []).append(value[: len(value) - missing])
     return {name: np.concatenate(parts) for name, parts in collected.items()}

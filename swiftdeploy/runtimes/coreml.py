@@ -32,14 +32,28 @@ class CoreMLPackage:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """One prediction. Raises ArtifactError where a classifier's label is not its most probable class."""
+        answers = self.model.predict(self._feeds(inputs))
+        return {name: value for name, value in _tensors(answers).items() if name in self.outputs}
+
+    def intermediates(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[str, str, NDArray[Any]]]:
+        """Every value that an op of the program computes, in order."""
+        seen: list[tuple[str, str, NDArray[Any]]] = []
+
+        def observe(name: str, op: str, outputs: Any) -> None:
+            for value in outputs:
+                if hasattr(value, "numpy"):
+                    seen.append((name, op, value.numpy()))
+
+        self.model.predict(self._feeds(inputs), observe=observe)
+        return seen
+
+    def _feeds(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         spec = self.inputs[0]
         given = inputs[spec.name]
-        if self.image:
-            pixels = np.asarray(given[0]).transpose(1, 2, 0).round().astype(np.uint8)
-            answers = self.model.predict({spec.name: pixels[:, :, 0] if pixels.shape[2] == 1 else pixels})
-        else:
-            answers = self.model.predict({spec.name: np.ascontiguousarray(given).astype(spec.dtype)})
-        return {name: value for name, value in _tensors(answers).items() if name in self.outputs}
+        if not self.image:
+            return {spec.name: np.ascontiguousarray(given).astype(spec.dtype)}
+        pixels = np.asarray(given[0]).transpose(1, 2, 0).round().astype(np.uint8)
+        return {spec.name: pixels[:, :, 0] if pixels.shape[2] == 1 else pixels}
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Every stored float tensor, under the program's name where coremltools kept it."""

@@ -38,6 +38,20 @@ class OnnxModel:
             for name, value in zip(self.outputs, answers, strict=True)
         }
 
+    def intermediates(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[str, str, NDArray[Any]]]:
+        """Every value of the main graph, with ONNX Runtime's optimisations off so that each is computed as written."""
+        model = _parse(self.path)
+        made = [(name, node.op_type) for node in model.graph.node for name in node.output if name]
+        declared = {value.name for value in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name, _ in made if name not in declared)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        feeds = {spec.name: inputs[spec.name].astype(spec.dtype) for spec in self.inputs}
+        answers = session.run([name for name, _ in made], feeds)
+        return [(name, op, value) for (name, op), value in zip(made, answers, strict=True)]
+
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Every float initializer, by name; empty for an .ort file, whose weights only its runtime reads."""
         if self.path.suffix == ".ort":

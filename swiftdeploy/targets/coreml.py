@@ -75,6 +75,8 @@ def convert(
             )
             _describe(model, program, metadata or Metadata())
             _save(model, destination)
+    except OSError:
+        raise  # a full or read-only disk is no fault of the program
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConversionError(

@@ -11,9 +11,11 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from swiftdeploy import console
@@ -23,7 +25,6 @@ from swiftdeploy.spec import Metadata, Precision
 from swiftdeploy.targets.onnx_cleanup import clean
 
 SUFFIX = ".onnx"
-GELU_OPSET = 20
 
 
 def convert(
@@ -46,7 +47,7 @@ def convert(
         model = clean(model)
         if precision == "fp16":
             with console.quiet():
-                model = convert_float_to_float16(model, keep_io_types=False, disable_shape_infer=True)
+                model = convert_float_to_float16(round_weights(model), keep_io_types=False)
         _describe(model, metadata or Metadata(), labels)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
@@ -72,9 +73,22 @@ def _export(program: Program, *, opset: int, dynamic_batch: bool) -> onnx.ModelP
             output_names=names,
             opset_version=opset,
             dynamic_axes=axes,
+            training=torch.onnx.TrainingMode.PRESERVE,  # EVAL would fold batch norms behind the back of leg 3
             dynamo=False,
         )
     return onnx.load_from_string(buffer.getvalue())
+
+
+def round_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its float32 weights rounded to fp16 values, in place.
+
+    The fp16 converter lifts weights below fp16's smallest number to that number. Rounded once beforehand, they are 0.
+    """
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            rounded = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    return model
 
 
 def _describe(model: onnx.ModelProto, metadata: Metadata, labels: Sequence[str]) -> None:
@@ -82,3 +96,19 @@ def _describe(model: onnx.ModelProto, metadata: Metadata, labels: Sequence[str])
     properties = {"author": metadata.author, "license": metadata.license, "version": metadata.version}
     properties["labels"] = "\n".join(labels)
     helper.set_model_props(model, {key: value for key, value in sorted(properties.items()) if value})
+
+
+def to_ort(path: Path) -> Path:
+    """Write an .onnx file's .ort form beside it, for ONNX Runtime's reduced mobile build, and answer with its path."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # Basic optimisations are portable; higher ones bake this host's kernels into the file.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    destination = path.with_suffix(".ort")
+    options.optimized_model_filepath = str(destination)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ConversionError(f"{path.name} has no .ort form: {error}", hint="leave --ort out") from error
+    return destination

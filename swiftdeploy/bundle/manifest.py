@@ -1,0 +1,158 @@
+"""What a bundle says of itself: `manifest.json`, schema 1, as a frozen value, and its JSON Schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+
+from swiftdeploy.errors import ArtifactError
+from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
+from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+SCHEMA_RESOURCE = "manifest.schema.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRecord:
+    """Which model the bundle holds and how it was built."""
+
+    name: str
+    factory: str
+    family: str
+    parameters: int
+    attention: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArtifactRecord:
+    """One artifact: where it lies, how it was made, what it holds and how close it came."""
+
+    path: str
+    target: TargetName
+    precision: Precision
+    bytes: int
+    sha256: str
+    options: Mapping[str, Any]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    ops: Mapping[str, int]
+    parity: ParityReport | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenRecord:
+    """The oracle's answers that travel with the bundle: samples by name, in the order of the tensors' first axis."""
+
+    inputs: str
+    outputs: str
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself."""
+
+    schema: Literal[1]
+    tool: Mapping[str, str]
+    model: ModelRecord
+    provenance: Provenance
+    input_kind: InputKind
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing
+    metadata: Metadata
+    labels: str
+    fusion: tuple[RewriteRecord, ...]
+    fusion_parity: ParityReport | None
+    ops_before: Mapping[str, int]
+    ops_after: Mapping[str, int]
+    artifacts: tuple[ArtifactRecord, ...]
+    golden: GoldenRecord
+    placement: tuple[Mapping[str, str], ...]
+    files: tuple[FileRecord, ...]
+    tree_sha256: str
+
+
+def encode(manifest: Manifest) -> str:
+    """The manifest's canonical text: sorted keys, no NaN or infinity, one newline at the end."""
+    return json.dumps(to_plain(manifest), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """The manifest of a bundle's folder. Raises ArtifactError where it is missing, damaged or of another schema."""
+    path = bundle / MANIFEST_NAME
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{bundle.name}/{MANIFEST_NAME} cannot be read: {error}", hint="name a bundle's folder, or export it again"
+        ) from error
+    version = plain.get("schema") if isinstance(plain, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{bundle.name}/{MANIFEST_NAME} has schema {version!r}, this version reads {SCHEMA_VERSION}",
+            hint="use the swiftdeploy version that wrote the bundle, or export it again",
+        )
+    try:
+        jsonschema.validate(plain, load_schema())
+        return from_plain(Manifest, plain)
+    except jsonschema.ValidationError as error:
+        place = "/".join(str(part) for part in error.absolute_path) or "the top"
+        raise _invalid(bundle, f"{place}: {error.message[:160]}") from error
+    except ValueError as error:
+        raise _invalid(bundle, str(error)) from error
+
+
+def _invalid(bundle: Path, reason: str) -> ArtifactError:
+    return ArtifactError(f"{bundle.name}/{MANIFEST_NAME} is invalid: {reason}", hint="restore it, or export again")
+
+
+def load_schema() -> dict[str, Any]:
+    """The JSON Schema that ships with the package."""
+    text = resources.files("swiftdeploy.bundle").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def make_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `Manifest`, worked out from its fields."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "swiftdeploy bundle manifest",
+        **_schema_of(Manifest),
+    }
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        fields = dataclasses.fields(kind)
+        return {
+            "type": "object",
+            "properties": {f.name: _schema_of(hints[f.name]) for f in fields},
+            "required": [f.name for f in fields],
+            "additionalProperties": False,
+        }
+    if origin in (typing.Union, types.UnionType):
+        return {"anyOf": [_schema_of(a) for a in arguments]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin is tuple:
+        return {"type": "array", "items": _schema_of(arguments[0])}
+    if origin is not None:
+        return {"type": "object", "additionalProperties": _schema_of(arguments[1])}
+    simple = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+    return {"type": simple[kind]} if kind in simple else {}

@@ -1,0 +1,80 @@
+"""Read a bundle back with suspicion: every byte is what the manifest says, and nothing else lies there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from swiftdeploy.bundle.hashing import inside, records, tree_digest
+from swiftdeploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
+from swiftdeploy.errors import ArtifactError
+
+_LEFT_OUT = frozenset({MANIFEST_NAME})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """A bundle whose bytes were checked."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        return inside(self.path, name)
+
+    def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """The oracle's inputs and outputs by name, sample axis first. Raises ArtifactError where they do not load."""
+        record = self.manifest.golden
+        return load_arrays(self.file(record.inputs)), load_arrays(self.file(record.outputs))
+
+
+def read_bundle(path: Path) -> Bundle:
+    """The bundle at `path`. Raises ArtifactError naming every changed, missing and foreign file."""
+    if not path.is_dir():
+        raise ArtifactError(f"{path} is no folder", hint="name a bundle's folder: it holds manifest.json")
+    manifest = read_manifest(path)
+    for record in manifest.files:
+        inside(path, record.path)
+    for artifact in manifest.artifacts:
+        inside(path, artifact.path)
+    try:
+        present = {record.path: record for record in records(path, leave_out=_LEFT_OUT)}
+    except OSError as error:
+        raise ArtifactError(f"{path.name} cannot be read: {error}", hint="check its permissions") from error
+    expected = {record.path: record for record in manifest.files}
+    missing = sorted(set(expected) - set(present))
+    foreign = sorted(set(present) - set(expected))
+    changed = sorted(name for name in set(expected) & set(present) if expected[name] != present[name])
+    problems = [f"{what} {', '.join(names)}" for what, names in _listed(missing, foreign, changed) if names]
+    if problems:
+        raise ArtifactError(
+            f"{path.name} is not what its manifest says: {'; '.join(problems)}",
+            hint="restore the bundle, or export again",
+        )
+    if tree_digest(manifest.files) != manifest.tree_sha256:
+        raise ArtifactError(f"{path.name}: the tree digest does not match", hint="restore the bundle, or export again")
+    return Bundle(path=path, manifest=manifest)
+
+
+def _listed(missing: list[str], foreign: list[str], changed: list[str]) -> tuple[tuple[str, list[str]], ...]:
+    return ("missing", missing), ("unexpected", foreign), ("changed", changed)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file. Raises ArtifactError where it is damaged."""
+    try:
+        return dict(load_file(str(path)))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{path.name} is damaged: {error}", hint="restore the bundle, or export again") from error
+
+
+def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Write arrays as safetensors, which orders them by itself: the same arrays give the same bytes."""
+    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, str(path))

@@ -1,0 +1,223 @@
+"""Checkpoint to bundle: the order of the stages, and nothing else.
+
+Everything is verified in the staging folder; a bundle that fails is never renamed into place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swiftdeploy import bundle, console
+from swiftdeploy.errors import ParityError
+from swiftdeploy.pipeline import parity
+from swiftdeploy.pipeline.program import PROBABILITIES, Built
+from swiftdeploy.pipeline.request import ExportRequest, ExportResult
+from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
+from swiftdeploy.pipeline.versions import versions
+from swiftdeploy.report import ParityReport
+from swiftdeploy.runtimes import open_artifact
+from swiftdeploy.spec import ExportOptions, Precision, TargetName
+
+GOLDEN_SAMPLES = ("natural_0", "natural_1", "white_noise", "constant_255")
+GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.safetensors", "golden/outputs.safetensors"
+LABELS_FILE = "labels.txt"
+
+
+class _Clock:
+    """Seconds a stage, by name, for people; no decision depends on them."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, what: str) -> Iterator[None]:
+        """Show that a stage runs, and add up its time."""
+        start = time.perf_counter()
+        with console.step(what):
+            yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def export(request: ExportRequest) -> ExportResult:
+    """Write the verified bundle of one model. Raises what the first failing stage raises, and writes nothing then."""
+    clock = _Clock()
+    bundle.check_destination(request.destination, force=request.force)
+    with clock.stage("load", f"loading {request.checkpoint or 'untrained weights'} as {request.model}"):
+        subject = load_subject(request)
+    with clock.stage("fuse", "capturing and fusing the graph"):
+        pair = prepare(subject)
+        fusion = parity.fusion_report(pair.real)
+    _refuse("the fused graph", fusion)
+    with bundle.staged(request.destination, force=request.force) as folder:
+        artifacts = []
+        for target, precision in _matrix(subject.options):
+            artifacts.extend(_artifact(subject, pair, folder, target, precision, clock))
+        with clock.stage("bundle", "writing the bundle"):
+            manifest = _finish(subject, pair, fusion, artifacts, folder)
+    return ExportResult(bundle=request.destination, manifest=manifest, seconds=clock.seconds)
+
+
+def _artifact(
+    subject: Subject, pair: Pair, folder: Path, target: TargetName, precision: Precision, clock: _Clock
+) -> list[bundle.ArtifactRecord]:
+    name = f"{subject.spec.name}-{precision}"
+    with clock.stage("convert", f"converting to {target} {precision}"):
+        paths = convert(subject, pair.real.built, folder, name, target, precision)
+    report: ParityReport | None = None
+    if pair.stress is not None:
+        with clock.stage("verify", f"verifying {target} {precision}"):
+            twin_folder = folder / ".stress"
+            twin_folder.mkdir()
+            twin = convert(subject, pair.stress.built, twin_folder, name, target, precision)[0]
+            report = parity.artifact_report(
+                paths[0], pair.real, twin, pair.stress, precision=precision, subject=paths[0].name
+            )
+            shutil.rmtree(twin_folder)
+        _refuse(paths[0].name, report)
+    return [_record(path, subject, target=target, precision=precision, report=report) for path in paths]
+
+
+def convert(
+    subject: Subject, built: Built, folder: Path, name: str, target: TargetName, precision: Precision
+) -> list[Path]:
+    """Write one target and precision into `folder`: one path, or two where .ort is wanted beside .onnx."""
+    options = subject.options
+    if target == "coreml":
+        from swiftdeploy.targets import coreml
+
+        path = folder / f"{name}{coreml.SUFFIX}"
+        coreml.convert(
+            built.classifier or built.program,
+            path,
+            precision=precision,
+            min_ios=options.min_ios,
+            input_kind=options.input_kind,
+            labels=subject.labels,
+            metadata=options.metadata,
+        )
+        return [path]
+    from swiftdeploy.targets import onnx
+
+    path = folder / f"{name}{onnx.SUFFIX}"
+    onnx.convert(
+        built.program,
+        path,
+        precision=precision,
+        opset=options.opset,
+        dynamic_batch=options.dynamic_batch,
+        labels=subject.labels,
+        metadata=options.metadata,
+    )
+    return [path, onnx.to_ort(path)] if options.ort else [path]
+
+
+def _record(
+    path: Path,
+    subject: Subject,
+    *,
+    target: TargetName,
+    precision: Precision,
+    report: ParityReport | None,
+) -> bundle.ArtifactRecord:
+    runtime = open_artifact(path)
+    size, digest = bundle.artifact_digest(path)
+    options = subject.options
+    chosen: Mapping[str, Any] = (
+        {"min_ios": options.min_ios, "input": options.input_kind, "classifier": bool(subject.labels)}
+        if target == "coreml"
+        else {"opset": options.opset, "dynamic_batch": options.dynamic_batch}
+    )
+    return bundle.ArtifactRecord(
+        path=path.name,
+        target=target,
+        precision=precision,
+        bytes=size,
+        sha256=digest,
+        options=chosen,
+        inputs=runtime.inputs,
+        outputs=runtime.outputs,
+        ops=runtime.op_counts(),
+        parity=report,
+    )
+
+
+def _finish(
+    subject: Subject, pair: Pair, fusion: ParityReport, artifacts: Sequence[bundle.ArtifactRecord], folder: Path
+) -> bundle.Manifest:
+    """Write labels, golden data and the manifest into the staging folder."""
+    if subject.labels:
+        (folder / LABELS_FILE).write_text("\n".join(subject.labels) + "\n", encoding="utf-8")
+    golden = _golden(subject, pair.real, folder)
+    files = bundle.records(folder)
+    spec, loaded, built = subject.spec, subject.loaded, pair.real.built
+    manifest = bundle.Manifest(
+        schema=1,
+        tool=versions(),
+        model=bundle.ModelRecord(
+            name=spec.name,
+            factory=spec.factory,
+            family=spec.family,
+            parameters=sum(parameter.numel() for parameter in loaded.module.parameters()),
+            attention=str(loaded.arguments.get("attention", "")),
+            arguments=dict(loaded.arguments),
+        ),
+        provenance=loaded.provenance,
+        input_kind=subject.options.input_kind,
+        inputs=built.program.inputs,
+        outputs=built.program.outputs,
+        preprocessing=subject.preprocessing,
+        metadata=subject.options.metadata,
+        labels=LABELS_FILE if subject.labels else "",
+        fusion=built.ledger,
+        fusion_parity=fusion,
+        ops_before=built.ops_before,
+        ops_after=built.ops_after,
+        artifacts=tuple(artifacts),
+        golden=golden,
+        placement=(),
+        files=files,
+        tree_sha256=bundle.tree_digest(files),
+    )
+    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(manifest), encoding="utf-8")
+    return manifest
+
+
+def _golden(subject: Subject, truth: parity.Reference, folder: Path) -> bundle.GoldenRecord:
+    """A few samples with the oracle's answers. Pixels are stored as uint8, an eighth of the size of a float64."""
+    rows = [truth.samples.index(name) for name in GOLDEN_SAMPLES]
+    inputs = truth.inputs[rows]
+    outputs = {name: value[rows] for name, value in truth.outputs.items()}
+    if subject.labels:
+        outputs.update(parity.expected_outputs(outputs, (PROBABILITIES,)))
+    stored = inputs.astype(np.uint8) if subject.options.input_kind == "image" else inputs
+    (folder / "golden").mkdir()
+    bundle.save_arrays({truth.built.program.inputs[0].name: stored}, folder / GOLDEN_INPUTS)
+    bundle.save_arrays(outputs, folder / GOLDEN_OUTPUTS)
+    return bundle.GoldenRecord(inputs=GOLDEN_INPUTS, outputs=GOLDEN_OUTPUTS, samples=GOLDEN_SAMPLES)
+
+
+def _matrix(options: ExportOptions) -> list[tuple[TargetName, Precision]]:
+    return [(target, precision) for target in options.targets for precision in options.precisions]
+
+
+def _refuse(subject: str, report: ParityReport) -> None:
+    """Raise ParityError where a report fails, with the leg, the reason and the first op that diverges."""
+    for leg in report.legs:
+        if leg.verdict != "fail":
+            continue
+        output = next((o for o in leg.outputs if o.verdict == "fail"), None)
+        reason = f"{output.name}: {output.reason}" if output is not None else ""
+        if leg.weights is not None:
+            reason = "; ".join(leg.weights.problems[:3]) or "it holds no weights"
+        where = f"; {leg.divergence}" if leg.divergence else ""
+        raise ParityError(
+            f"{subject} fails leg {leg.name!r}: {reason}{where}",
+            hint="nothing was written; if fp16 is the cause, --precision fp32 passes",
+        )

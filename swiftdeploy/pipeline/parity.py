@@ -1,0 +1,137 @@
+"""The three legs of parity for one artifact, and the check of the fused graph that precedes them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from swiftdeploy.parity import compare
+from swiftdeploy.parity.locate import Value, first_divergence
+from swiftdeploy.parity.samples import Sample, to_input
+from swiftdeploy.parity.stress import stress_
+from swiftdeploy.pipeline.program import PROBABILITIES, Built, intermediates
+from swiftdeploy.report import Leg, OutputParity, ParityReport, Verdict
+from swiftdeploy.runtimes import Runtime, open_artifact, run_samples
+from swiftdeploy.spec import InputKind, Preprocessing
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """What one oracle answers: model inputs (N, C, H, W) as the artifact takes them, and outputs by name."""
+
+    samples: tuple[str, ...]
+    inputs: NDArray[np.float32]
+    outputs: Arrays
+    built: Built
+
+
+def answers(
+    oracle: nn.Module, samples: Sequence[Sample], names: Sequence[str], preprocessing: Preprocessing, batch: int
+) -> dict[str, NDArray[Any]]:
+    """The eager oracle's outputs over all samples, sample axis first, in fp32."""
+    inputs = torch.from_numpy(to_input([s.image for s in samples], preprocessing, "tensor"))
+    parts: list[tuple[torch.Tensor, ...]] = []
+    with torch.no_grad():
+        for start in range(0, len(inputs), batch):
+            result = oracle(inputs[start : start + batch])
+            parts.append((result,) if isinstance(result, torch.Tensor) else tuple(result))
+    return {name: torch.cat([p[i] for p in parts]).numpy() for i, name in enumerate(names)}
+
+
+def reference(
+    oracle: nn.Module, built: Built, samples: Sequence[Sample], *, kind: InputKind, preprocessing: Preprocessing
+) -> Reference:
+    """The oracle's answers beside the inputs that an artifact of `built` takes for the same images."""
+    names = [output.name for output in built.program.outputs]
+    return Reference(
+        samples=tuple(s.name for s in samples),
+        inputs=to_input([s.image for s in samples], preprocessing, kind),
+        outputs=answers(oracle, samples, names, preprocessing, built.program.example.shape[0]),
+        built=built,
+    )
+
+
+def stressed(oracle: nn.Module, images: torch.Tensor, *, seed: int) -> nn.Module:
+    """A copy of the oracle with stress weights."""
+    return stress_(copy.deepcopy(oracle), images, seed=seed).eval().requires_grad_(False)
+
+
+def fusion_report(truth: Reference) -> ParityReport:
+    """The fused graph against the oracle, at the fp32 gate."""
+    built = truth.built
+    batch = built.program.example.shape[0]
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(truth.inputs) - batch + 1, batch):
+            result = built.module(torch.from_numpy(truth.inputs[start : start + batch]))
+            parts.append((result,) if isinstance(result, torch.Tensor) else tuple(result))
+    count = len(parts) * batch
+    names = [output.name for output in built.program.outputs]
+    found = {name: torch.cat([p[i] for p in parts]).numpy() for i, name in enumerate(names)}
+    expected = {name: value[:count] for name, value in truth.outputs.items()}
+    outputs = compare.outputs(expected, found, precision="fp32", samples=truth.samples[:count])
+    leg = Leg(name="fusion", verdict=compare.worst([o.verdict for o in outputs]), outputs=outputs)
+    return ParityReport(subject="fused graph", precision="fp32", gate_db=compare.GATES["fp32"].passes, legs=(leg,))
+
+
+def artifact_report(
+    path: Path, truth: Reference, stress_path: Path, stress: Reference, *, precision: str, subject: str
+) -> ParityReport:
+    """All three legs for the artifact at `path`; `stress_path` is its twin, made of the stress module."""
+    runtime = open_artifact(path)
+    legs = (
+        outputs_leg("outputs", runtime, truth, precision=precision),
+        outputs_leg("stress", open_artifact(stress_path), stress, precision=precision),
+        weights_leg(runtime, truth.built, precision=precision),
+    )
+    return ParityReport(subject=subject, precision=precision, gate_db=compare.GATES[precision].passes, legs=legs)
+
+
+def outputs_leg(name: Any, runtime: Runtime, truth: Reference, *, precision: str) -> Leg:
+    """Leg 1 or 2: the artifact's outputs against the oracle's. A failure names the first op that diverges."""
+    expected = expected_outputs(truth.outputs, runtime.outputs)
+    found = run_samples(runtime, truth.inputs)
+    outputs = compare.outputs(expected, found, precision=precision, samples=truth.samples)
+    verdict = compare.worst([o.verdict for o in outputs])
+    divergence = _locate(runtime, truth, outputs, precision) if verdict == "fail" else ""
+    return Leg(name=name, verdict=verdict, outputs=outputs, divergence=divergence)
+
+
+def expected_outputs(outputs: Arrays, names: Sequence[str]) -> Arrays:
+    """The oracle's outputs as an artifact names them: a classifier answers with probabilities instead of logits."""
+    if PROBABILITIES not in names or PROBABILITIES in outputs or len(outputs) != 1:
+        return outputs
+    logits = torch.from_numpy(next(iter(outputs.values())))
+    return {PROBABILITIES: torch.softmax(logits, dim=-1).numpy()}
+
+
+def weights_leg(runtime: Runtime, built: Built, *, precision: str) -> Leg:
+    """Leg 3: every stored weight is the module's, rounded once."""
+    result = compare.weights(built.constants, runtime.tensors(), precision=precision)
+    verdict: Verdict = "fail" if result.problems or not result.tensors else "pass"
+    return Leg(name="weights", verdict=verdict, weights=result)
+
+
+def _locate(runtime: Runtime, truth: Reference, outputs: Sequence[OutputParity], precision: str) -> str:
+    worst = next((o.worst_sample for o in outputs if o.verdict == "fail" and o.worst_sample), truth.samples[0])
+    index = truth.samples.index(worst)
+    batch = truth.built.program.example.shape[0]
+    image = np.repeat(truth.inputs[index : index + 1], batch, axis=0)
+    graph_values = intermediates(truth.built.module, image)
+    if not graph_values:
+        return ""
+    observed = [
+        Value(name=name, op=op, array=array)
+        for name, op, array in runtime.intermediates({runtime.inputs[0].name: image})
+    ]
+    return first_divergence(graph_values, observed, gate_db=compare.GATES[precision].fails)

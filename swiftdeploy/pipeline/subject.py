@@ -1,0 +1,129 @@
+"""What the stages after loading work on: an oracle, its samples, and its program beside the stressed one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from swiftdeploy import catalog, checkpoint
+from swiftdeploy.checkpoint import Loaded
+from swiftdeploy.errors import ModelError, UsageError
+from swiftdeploy.parity.samples import Sample, synthetic, to_input
+from swiftdeploy.pipeline import parity
+from swiftdeploy.pipeline.images import read_images
+from swiftdeploy.pipeline.labels import read_labels
+from swiftdeploy.pipeline.program import build
+from swiftdeploy.pipeline.request import ExportRequest
+from swiftdeploy.spec import ExportOptions, ModelSpec, Preprocessing
+
+STRESS_SEED = 20230315
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What the stages after loading work on."""
+
+    spec: ModelSpec
+    loaded: Loaded
+    options: ExportOptions
+    preprocessing: Preprocessing
+    example: torch.Tensor
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def oracle(self) -> nn.Module:
+        """The unfused, eager, fp32 module as loaded."""
+        return self.loaded.module
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A subject's program and the same architecture's program under stress weights, each with its oracle's answers."""
+
+    real: parity.Reference
+    stress: parity.Reference | None
+
+
+def load_subject(request: ExportRequest) -> Subject:
+    """Load the oracle and make its samples. Raises CheckpointError, ModelError or UsageError."""
+    spec = catalog.find(request.model)
+    if request.checkpoint is not None:
+        weights = checkpoint.load(request.checkpoint)
+        loaded = checkpoint.build(weights, spec, attention=request.attention, arguments=request.arguments)
+    else:
+        seed = request.untrained or 0
+        loaded = checkpoint.build_untrained(spec, seed, attention=request.attention, arguments=request.arguments)
+    preprocessing = loaded.preprocessing
+    side = request.options.input_size or (preprocessing.crop, preprocessing.crop)
+    channels = int(loaded.arguments.get("in_channels", spec.channels))
+    preprocessing = _for_channels(preprocessing, channels)
+    samples = synthetic(side, channels)
+    if request.images is not None:
+        samples = (*samples, *read_images(request.images, side, preprocessing))
+    example = torch.from_numpy(to_input([samples[0].image] * request.options.batch, preprocessing, "tensor"))
+    classes = _classes(loaded.module, example)
+    labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
+    return Subject(
+        spec=spec,
+        loaded=loaded,
+        options=replace(request.options, labels=labels),
+        preprocessing=preprocessing,
+        example=example,
+        samples=samples,
+        labels=labels,
+    )
+
+
+def prepare(subject: Subject) -> Pair:
+    """Build the subject's program, and the one under stress weights unless verification is off."""
+    real = _reference(subject, subject.oracle)
+    if not subject.options.verify:
+        return Pair(real=real, stress=None)
+    images = torch.from_numpy(to_input([s.image for s in subject.samples], subject.preprocessing, "tensor"))
+    stressed = parity.stressed(subject.oracle, images, seed=STRESS_SEED)
+    return Pair(real=real, stress=_reference(subject, stressed))
+
+
+def _reference(subject: Subject, oracle: nn.Module) -> parity.Reference:
+    kind = subject.options.input_kind
+    images = torch.from_numpy(to_input([s.image for s in subject.samples], subject.preprocessing, kind))
+    built = build(
+        oracle,
+        images[:1].repeat(subject.options.batch, 1, 1, 1),
+        images,
+        input_kind=kind,
+        preprocessing=subject.preprocessing,
+        labelled=bool(subject.labels),
+        fused=subject.options.fuse,
+    )
+    return parity.reference(oracle, built, subject.samples, kind=kind, preprocessing=subject.preprocessing)
+
+
+def _for_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
+    """The same preprocessing with one mean and std a channel; a single pair serves any number of channels."""
+    mean, std = preprocessing.mean, preprocessing.std
+    if len(mean) == channels:
+        return preprocessing
+    if len(set(mean)) == 1 and len(set(std)) == 1:
+        return replace(preprocessing, mean=mean[:1] * channels, std=std[:1] * channels)
+    if channels == 1:
+        return replace(preprocessing, mean=(sum(mean) / len(mean),), std=(sum(std) / len(std),))
+    raise UsageError(
+        f"the preprocessing has {len(mean)} channels, the model takes {channels}", hint="give --mean and --std for each"
+    )
+
+
+def _classes(module: nn.Module, example: torch.Tensor) -> int:
+    """How many scores a classifier gives, 0 for a model that is none. Raises ModelError where the model fails."""
+    try:
+        with torch.no_grad():
+            output = module(example)
+    except Exception as error:
+        raise ModelError(
+            f"the model fails on an input of shape {tuple(example.shape)}: {type(error).__name__}: {str(error)[:160]}",
+            hint="check --size and the checkpoint's input channels",
+        ) from error
+    return int(output.shape[1]) if isinstance(output, torch.Tensor) and output.dim() == 2 else 0

@@ -25,6 +25,7 @@ import torch
 
 from swiftdeploy import mil
 from swiftdeploy.errors import SwiftdeployError
+from swiftdeploy.mil import binder
 from swiftdeploy.mil.model import LoadedProgram
 
 MACOS = (15, 5)
@@ -33,6 +34,7 @@ TIME_LIMIT = 240
 """Seconds for one case; the slowest that agrees takes a tenth of it."""
 
 _REACHED = {"prediction": False, "runtime_error": False}
+_OPS: set[str] = set()
 _LOADED: weakref.WeakKeyDictionary[Any, LoadedProgram] = weakref.WeakKeyDictionary()
 
 
@@ -80,6 +82,7 @@ class Recorder:
         np.random.seed(seed)
         torch.manual_seed(seed)
         _REACHED.update(prediction=False, runtime_error=False)
+        _OPS.clear()
         self._started = time.monotonic()
         previous = signal.signal(signal.SIGALRM, _too_long)
         signal.alarm(TIME_LIMIT)
@@ -99,6 +102,8 @@ class Recorder:
 
     def _write(self, name: str, outcome: str, call: pytest.CallInfo[None]) -> None:
         line: dict[str, Any] = {"case": name, "outcome": outcome, "seconds": round(time.monotonic() - self._started, 3)}
+        if _OPS:
+            line["ops"] = sorted(_OPS)
         if outcome in ("disagreed", "error") and call.excinfo is not None:
             line["reason"] = f"{call.excinfo.typename}: {call.excinfo.value}"[:2000]
         with self._path.open("a", encoding="utf-8") as stream:
@@ -163,4 +168,6 @@ def _program(model: Any) -> LoadedProgram:
             path = Path(folder) / "model.mlpackage"
             model.save(str(path))
             _LOADED[model] = mil.load_program(path, model.function_name)
-    return _LOADED[model]
+    program = _LOADED[model]
+    _OPS.update(operation.type for operation in binder.walk(program.function.block) if operation.type != "const")
+    return program

@@ -1,4 +1,4 @@
-"""The numbers cannot be Core ML's: what is tested is shape, distribution, seeding and the edges of each range."""
+"""Oracle: the distributions themselves, since the numbers cannot be Core ML's; shapes, seeding, edges of the ranges."""
 
 import numpy as np
 import pytest

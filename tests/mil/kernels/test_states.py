@@ -1,4 +1,4 @@
-"""A state changes in place; what was read from it before does not."""
+"""Oracle: the definition. A state changes in place; what was read from it before does not."""
 
 import torch
 

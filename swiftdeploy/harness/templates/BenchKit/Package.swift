@@ -1,6 +1,8 @@
-// swift-tools-version: 6.0
+// swift-tools-version: 5.9
 import PackageDescription
 
+// For Xcode 15; newer ones read Package@swift-6.0.swift, which differs in the language mode alone.
+//
 // BenchCore needs Foundation only, so its tests run on Linux. BenchCoreML is empty where Core ML is missing, which
 // keeps one manifest for every platform.
 let package = Package(

@@ -43,7 +43,9 @@ extension Plan {
         plan.computeUnits = change.units ?? computeUnits
         plan.seed = change.seed ?? seed
         if let wanted = change.models {
-            plan.models = models.filter { wanted.contains($0.label) || wanted.contains($0.name) }
+            plan.models = models.filter { model in
+                [model.label, model.name, model.resource].contains(where: wanted.contains)
+            }
             guard !plan.models.isEmpty else { throw GoldenError("the plan holds none of \(wanted)") }
         }
         return plan

@@ -41,6 +41,15 @@ public struct ProcessFacts: Codable, Sendable, Equatable {
         self.debuggerAttached = debuggerAttached
         self.host = host
     }
+
+    /// Whether this very code was compiled for debugging.
+    public static var isDebugBuild: Bool {
+        #if DEBUG
+            return true
+        #else
+            return false
+        #endif
+    }
 }
 
 /// Battery and power mode at one moment; nil where the system does not say.
@@ -79,12 +88,17 @@ public struct LoadTimes: Codable, Sendable, Equatable {
     public var warmNs: UInt64
     /// First prediction after the warm load.
     public var firstPredictionNs: UInt64
+    /// Whether Core ML writes into buffers that were allocated once, or allocates its outputs anew each time.
+    public var outputBackings: Bool
 
-    public init(compileNs: UInt64? = nil, coldNs: UInt64, warmNs: UInt64, firstPredictionNs: UInt64) {
+    public init(
+        compileNs: UInt64? = nil, coldNs: UInt64, warmNs: UInt64, firstPredictionNs: UInt64, outputBackings: Bool
+    ) {
         self.compileNs = compileNs
         self.coldNs = coldNs
         self.warmNs = warmNs
         self.firstPredictionNs = firstPredictionNs
+        self.outputBackings = outputBackings
     }
 }
 

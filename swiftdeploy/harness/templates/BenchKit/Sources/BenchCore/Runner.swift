@@ -1,10 +1,16 @@
 import Foundation
 
 /// How far a run has come.
-public struct Progress: Sendable, Equatable {
+public struct RunProgress: Sendable, Equatable {
     public var done: Int
     public var total: Int
     public var what: String
+
+    public init(done: Int, total: Int, what: String) {
+        self.done = done
+        self.total = total
+        self.what = what
+    }
 }
 
 /// Runs a plan on a device, from loading to statistics. Blocks its thread; use it from one thread only.
@@ -13,14 +19,14 @@ public final class Runner {
     private let device: any Device
     private let process: ProcessFacts
     private let journal: any Journal
-    private let report: (Progress) -> Void
+    private let report: (RunProgress) -> Void
     private var results: [PairResult]
     private var prepared: [Int: Prepared] = [:]
     private var policy: ThermalPolicy
 
     public init(
         plan: Plan, device: any Device, process: ProcessFacts, journal: any Journal = NoJournal(),
-        report: @escaping (Progress) -> Void = { _ in }
+        report: @escaping (RunProgress) -> Void = { _ in }
     ) {
         self.plan = plan
         self.device = device
@@ -44,7 +50,7 @@ public final class Runner {
         let start = device.clock.now()
         for (index, order) in plan.schedule().enumerated() {
             for (position, pair) in order.enumerated() where prepared[pair] != nil {
-                report(Progress(done: index, total: plan.rounds, what: plan.pairs[pair].key))
+                report(RunProgress(done: index, total: plan.rounds, what: plan.pairs[pair].key))
                 hottest = max(hottest, measure(pair, round: index, position: position, start: start))
             }
         }
@@ -54,7 +60,7 @@ public final class Runner {
         }
         let after = device.thermal.state()
         let power = PowerFacts(before: before.1, after: device.power())
-        report(Progress(done: plan.rounds, total: plan.rounds, what: ""))
+        report(RunProgress(done: plan.rounds, total: plan.rounds, what: ""))
         return BenchResult(
             schema: plan.schema, kind: "swiftdeploy-latency",
             createdAt: ISO8601DateFormatter().string(from: createdAt), launchId: launchId, plan: plan,
@@ -70,7 +76,7 @@ public final class Runner {
     private func prepareAll() {
         let crashed = journal.crashed()
         for (index, pair) in plan.pairs.enumerated() {
-            report(Progress(done: 0, total: plan.rounds, what: "load \(pair.key)"))
+            report(RunProgress(done: 0, total: plan.rounds, what: "load \(pair.key)"))
             if crashed.contains(pair.key) {
                 fail(index, .crashed, "an earlier launch died while it tried this")
                 continue

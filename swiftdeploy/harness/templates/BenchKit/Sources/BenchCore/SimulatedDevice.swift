@@ -151,7 +151,7 @@ public struct SimulatedDevice: Device {
         let predictor = SimulatedPredictor(world: world, golden: golden, medianMs: truth.medianMs)
         let load = LoadTimes(
             compileNs: 250_000_000, coldNs: 1_200_000_000, warmNs: 40_000_000,
-            firstPredictionNs: predictor.timedPrediction())
+            firstPredictionNs: predictor.timedPrediction(), outputBackings: true)
         let placement = [
             OpPlacement(op: "conv", output: "stem", preferred: "neuralEngine", supported: ["cpu", "gpu"], cost: 0.75),
             OpPlacement(op: "linear", output: "head", preferred: "cpu", supported: ["cpu"], cost: 0.25),

@@ -12,6 +12,16 @@ public struct TimedOut: Error, CustomStringConvertible, Equatable {
     public var description: String { "no answer within \(seconds) s" }
 }
 
+/// Runs `body` on a new thread that may block.
+///
+/// The class is set before it starts, since it cannot change later: at a lower one the system may keep the thread on
+/// the efficiency cores, and the CPU's figures would be theirs.
+public func startThread(_ body: @escaping @Sendable () -> Void) {
+    let thread = Thread(block: body)
+    thread.qualityOfService = .userInitiated
+    thread.start()
+}
+
 /// A value that two threads hand over under a lock.
 private final class Handover<Value>: @unchecked Sendable {
     private let lock = NSLock()
@@ -33,8 +43,28 @@ private final class Handover<Value>: @unchecked Sendable {
 public func withTimeLimit<Value>(seconds: Int, _ body: @escaping @Sendable () throws -> Value) throws -> Value {
     let handover = Handover<Value>()
     let done = DispatchSemaphore(value: 0)
-    Thread.detachNewThread {
+    startThread {
         handover.put(Result { try body() })
+        done.signal()
+    }
+    guard done.wait(timeout: .now() + .seconds(seconds)) == .success, let result = handover.take() else {
+        throw TimedOut(seconds: seconds)
+    }
+    return try result.get()
+}
+
+/// Waits at most `seconds` for asynchronous work, from a thread that may block.
+public func waitFor<Value: Sendable>(
+    seconds: Int, _ work: @escaping @Sendable () async throws -> Value
+) throws -> Value {
+    let handover = Handover<Value>()
+    let done = DispatchSemaphore(value: 0)
+    Task.detached {
+        do {
+            handover.put(.success(try await work()))
+        } catch {
+            handover.put(.failure(error))
+        }
         done.signal()
     }
     guard done.wait(timeout: .now() + .seconds(seconds)) == .success, let result = handover.take() else {

@@ -66,6 +66,14 @@ final class PlumbingTests: XCTestCase {
         never.signal()
     }
 
+    func testAWaitForAsynchronousWork() throws {
+        XCTAssertEqual(try waitFor(seconds: 5) { 7 }, 7)
+        XCTAssertThrowsError(try waitFor(seconds: 5) { throw GoldenError("no") })
+        XCTAssertThrowsError(try waitFor(seconds: 1) { try await Task.sleep(nanoseconds: 3_000_000_000) }) {
+            XCTAssertTrue($0 is TimedOut)
+        }
+    }
+
     func testTheClockRunsForwards() {
         let clock = UptimeClock()
         let start = clock.now()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import signal
 import tempfile
 import time
@@ -33,6 +34,20 @@ MACOS = (15, 5)
 TIME_LIMIT = 240
 """Seconds for one case; the slowest that agrees takes a tenth of it."""
 
+_SHORTER = (
+    (re.compile(r"compute_unit=ComputeUnit\.CPU_ONLY-?"), ""),
+    (re.compile(r"frontend=TorchFrontend\.TORCHSCRIPT-?"), ""),
+    (
+        re.compile(
+            r"BackendConfig\(backend='mlprogram', precision='(\w+)', opset_version=<AvailableTarget.(\w+): \d+>\)"
+        ),
+        r"\1-\2",
+    ),
+    (re.compile(r"\('mlprogram', '(\w+)'\)"), r"\1"),
+    (re.compile(r"<class 'numpy\.(\w+)'>"), r"\1"),
+    (re.compile(r"<AvailableTarget\.(\w+): \d+>"), r"\1"),
+    (re.compile(r"\s+"), " "),
+)
 _REACHED = {"prediction": False, "runtime_error": False}
 _OPS: set[str] = set()
 _LOADED: weakref.WeakKeyDictionary[Any, LoadedProgram] = weakref.WeakKeyDictionary()
@@ -105,20 +120,43 @@ class Recorder:
         if _OPS:
             line["ops"] = sorted(_OPS)
         if outcome in ("disagreed", "error") and call.excinfo is not None:
+            line["evidence"] = _evidence(call.excinfo)
             line["reason"] = f"{call.excinfo.typename}: {call.excinfo.value}"[:2000]
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
 
 def case_name(item: pytest.Item) -> str:
-    """The name of a case: its module's dotted path below coremltools, class, function and parameters."""
-    module = item.nodeid.partition("::")[2]
-    return f"{_module(item)}::{module}"
+    """A case's name: its module below coremltools' tests, class, function and parameters, without what never varies."""
+    module: str = item.module.__name__  # type: ignore[attr-defined]
+    for prefix in ("coremltools.converters.mil.", "mil.ops.tests.", "frontend.torch.test."):
+        module = module.removeprefix(prefix)
+    name = f"{module}::{item.nodeid.partition('::')[2]}"
+    for pattern, short in _SHORTER:
+        name = pattern.sub(short, name)
+    return name
 
 
-def _module(item: pytest.Item) -> str:
-    name: str = item.module.__name__  # type: ignore[attr-defined]
-    return name.removeprefix("coremltools.converters.mil.").removeprefix("mil.ops.tests.").removeprefix("frontend.")
+def _evidence(excinfo: pytest.ExceptionInfo[BaseException]) -> dict[str, Any]:
+    """What a failed `assert_allclose` compared: its tolerance, the worst error, and what fp16 could have given.
+
+    `half_fits` says whether the expected values themselves, rounded to fp16, stay within the tolerance. Where they do
+    not, no output that is declared as fp16 can agree.
+    """
+    for entry in reversed(excinfo.traceback):
+        if entry.name == "assert_allclose" and {"actual", "desired", "atol", "rtol"} <= set(entry.locals):
+            found, expected = (np.asarray(entry.locals[key]) for key in ("actual", "desired"))
+            if found.dtype.kind not in "fiub" or expected.dtype.kind not in "fiub" or found.shape != expected.shape:
+                return {}
+            tolerance = {key: float(entry.locals[key]) for key in ("atol", "rtol")}
+            half = expected.astype(np.float16)
+            error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+            return {
+                **tolerance,
+                "worst": float(error.max()),
+                "half_fits": bool(np.isclose(half, expected, equal_nan=True, **tolerance).all()),
+            }
+    return {}
 
 
 def _outcome(report: pytest.TestReport) -> str:

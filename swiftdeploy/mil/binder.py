@@ -213,7 +213,8 @@ def _result(binding: _Binding, scope: Scope, output: NamedType, *, exact: bool) 
     if dtype is None or not isinstance(kind, TensorType):
         return Result(name=output.name, slot=slot, carrier=None, rounded=None, shape=None)
     rounded = dtype if numerics.needs_settling(dtype) and not exact else None
-    return Result(name=output.name, slot=slot, carrier=numerics.carrier(dtype), rounded=rounded, shape=kind.shape)
+    shape = kind.shape if kind.ranked else None
+    return Result(name=output.name, slot=slot, carrier=numerics.carrier(dtype), rounded=rounded, shape=shape)
 
 
 def _fold(call: Call, scope: Scope) -> None:

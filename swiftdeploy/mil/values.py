@@ -100,6 +100,8 @@ def _tensor_type(message: Any, where: str) -> TensorType:
         raise ArtifactError(f"{where} has the unknown dtype {message.dataType}", hint=_HINT)
     if message.rank != len(message.dimensions) or message.rank > MAX_RANK:
         raise ArtifactError(f"{where} says rank {message.rank} for {len(message.dimensions)} dimensions", hint=_HINT)
+    if len(message.dimensions) == 1 and message.dimensions[0].unknown.variadic:
+        return TensorType(dtype=dtype, ranked=False)
     shape = tuple(_dimension(dimension, where) for dimension in message.dimensions)
     if math.prod(size for size in shape if size is not None) > MAX_ELEMENTS:
         raise ArtifactError(f"{where} is larger than {MAX_ELEMENTS} elements: {shape}", hint=_HINT)
@@ -109,7 +111,7 @@ def _tensor_type(message: Any, where: str) -> TensorType:
 def _dimension(message: Any, where: str) -> int | None:
     if message.WhichOneof("dimension") != "constant":
         if message.unknown.variadic:
-            raise ArtifactError(f"{where} has a variable rank, which ML Programs do not run", hint=_HINT)
+            raise ArtifactError(f"{where} has a variable number of axes among others", hint=_HINT)
         return None
     size = int(message.constant.size)
     if size > _MAX_SIZE:
@@ -119,7 +121,7 @@ def _dimension(message: Any, where: str) -> int | None:
 
 def _static_shape(declared: TensorType, where: str) -> tuple[int, ...]:
     shape = tuple(size for size in declared.shape if size is not None)
-    if len(shape) != len(declared.shape):
+    if len(shape) != len(declared.shape) or not declared.ranked:
         raise ArtifactError(f"{where} is a constant of a shape that is not constant", hint=_HINT)
     return shape
 

@@ -1,6 +1,8 @@
 """Pools over one, two or three spatial axes. Source: Apple's MIL op reference, `pool`.
 
-A window that `ceil_mode` lets run over the padded end counts only what lies inside it, as in PyTorch.
+A window that `ceil_mode` lets run over the padded end counts only what lies inside it, as in PyTorch. Without padding
+the reference also keeps a last window that lies wholly past the input, which PyTorch drops, and does not say what it
+holds: here its mean and norm are 0 and its maximum is minus infinity.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ class _Windows:
     strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     overhang: tuple[int, ...]
-    ceil: bool
 
     @property
     def native(self) -> bool:
-        """Whether torch's own pools take this padding: symmetric, and at most half a window."""
-        return all(a == b and 2 * a <= k for (a, b), k in zip(self.padding, self.kernel, strict=True))
+        """Whether torch's own pools agree: padding symmetric and at most half a window, no window past the input."""
+        fits = all(a == b and 2 * a <= k for (a, b), k in zip(self.padding, self.kernel, strict=True))
+        return fits and all(over < k for over, k in zip(self.overhang, self.kernel, strict=True))
 
     @property
     def extended(self) -> tuple[tuple[int, int], ...]:
@@ -62,7 +64,7 @@ def avg_pool(
         counted = pad_spatial(counted, tuple((0, over) for over in windows.overhang))
     else:
         counted = pad_spatial(counted, windows.extended)
-    return _sums(pad_spatial(x, windows.extended), windows) / _sums(counted, windows)
+    return _sums(pad_spatial(x, windows.extended), windows) / _sums(counted, windows).clamp(min=1.0)
 
 
 def max_pool(
@@ -115,7 +117,7 @@ def _windows(
             overhang.append(count * s - left)
         else:
             overhang.append(0)
-    return _Windows(kernel=kernel_sizes, strides=strides, padding=padding, overhang=tuple(overhang), ceil=ceil_mode)
+    return _Windows(kernel=kernel_sizes, strides=strides, padding=padding, overhang=tuple(overhang))
 
 
 def _sums(x: Tensor, windows: _Windows) -> Tensor:

@@ -20,10 +20,14 @@ Color = Literal["", "RGB", "BGR", "GRAYSCALE", "GRAYSCALE_FLOAT16"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorType:
-    """A tensor: dtype by MIL's name ("fp16", "int32", ...) and shape, where None is a size not known before a run."""
+    """A tensor: dtype by MIL's name ("fp16", "int32", ...) and shape, where None is a size not known before a run.
+
+    Where not even the number of axes is known (`fill` of a shape that is an input), `ranked` is False, `shape` empty.
+    """
 
     dtype: str
     shape: tuple[int | None, ...] = ()
+    ranked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

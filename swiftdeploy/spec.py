@@ -176,6 +176,8 @@ def from_plain(cls: type[T], plain: Any) -> T:
 
 def _decode(kind: Any, plain: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return plain
     if dataclasses.is_dataclass(kind):
         return _decode_object(kind, plain, where)
     if origin in (typing.Union, types.UnionType):

@@ -3,9 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from swiftdeploy import __version__
+from swiftdeploy.cli import output
+from swiftdeploy.cli.doctor import doctor
+from swiftdeploy.cli.export import export
+from swiftdeploy.cli.inspect import inspect
+from swiftdeploy.cli.models import models
+from swiftdeploy.cli.schema import schema
+from swiftdeploy.cli.verify import verify
+from swiftdeploy.errors import SwiftdeployError, UsageError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="swiftdeploy",
+    help="Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"swiftdeploy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
+
+
+for command in (export, verify, inspect, models, doctor, schema):
+    app.command()(command)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line and answer with the exit code."""
-    del arguments
-    return 0
+    """Run the command line and answer with the exit code. A bug is not caught: it shows its traceback."""
+    json = "--json" in arguments
+    try:
+        answer = typer.main.get_command(app).main(args=list(arguments), prog_name="swiftdeploy", standalone_mode=False)
+    except SwiftdeployError as error:
+        output.fail(error, json=json)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        output.fail(SwiftdeployError("interrupted", hint="nothing was left half-written"), json=json, code=INTERRUPTED)
+        return INTERRUPTED
+    except Exception as error:
+        usage = _usage(error)
+        if usage is None:
+            raise
+        output.fail(usage, json=json)
+        return usage.exit_code
+    return answer if isinstance(answer, int) else 0
+
+
+def _usage(error: Exception) -> SwiftdeployError | None:
+    """The parser's own complaint as one of ours. Typer vendors its parser, so the type has no public name."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return None
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "swiftdeploy")
+    return UsageError(str(message()), hint=f"see: {command} --help")

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from swiftdeploy import bundle, console
-from swiftdeploy.errors import ParityError
 from swiftdeploy.pipeline import parity
 from swiftdeploy.pipeline.program import PROBABILITIES, Built
+from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
 from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
 from swiftdeploy.pipeline.versions import versions
@@ -28,6 +28,7 @@ from swiftdeploy.spec import ExportOptions, Precision, TargetName
 GOLDEN_SAMPLES = ("natural_0", "natural_1", "white_noise", "constant_255")
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.safetensors", "golden/outputs.safetensors"
 LABELS_FILE = "labels.txt"
+REFUSED = "nothing was written; where fp16 is the cause, --precision fp32 passes"
 
 
 class _Clock:
@@ -54,7 +55,7 @@ def export(request: ExportRequest) -> ExportResult:
     with clock.stage("fuse", "capturing and fusing the graph"):
         pair = prepare(subject)
         fusion = parity.fusion_report(pair.real)
-    _refuse("the fused graph", fusion)
+    refuse("the fused graph", fusion, hint="report this with the model; --no-fuse exports it as it is")
     with bundle.staged(request.destination, force=request.force) as folder:
         artifacts = []
         for target, precision in _matrix(subject.options):
@@ -80,7 +81,7 @@ def _artifact(
                 paths[0], pair.real, twin, pair.stress, precision=precision, subject=paths[0].name
             )
             shutil.rmtree(twin_folder)
-        _refuse(paths[0].name, report)
+        refuse(paths[0].name, report, hint=REFUSED)
     return [_record(path, subject, target=target, precision=precision, report=report) for path in paths]
 
 
@@ -90,7 +91,8 @@ def convert(
     """Write one target and precision into `folder`: one path, or two where .ort is wanted beside .onnx."""
     options = subject.options
     if target == "coreml":
-        from swiftdeploy.targets import coreml
+        with console.quiet():
+            from swiftdeploy.targets import coreml
 
         path = folder / f"{name}{coreml.SUFFIX}"
         coreml.convert(
@@ -103,7 +105,8 @@ def convert(
             metadata=options.metadata,
         )
         return [path]
-    from swiftdeploy.targets import onnx
+    with console.quiet():
+        from swiftdeploy.targets import onnx
 
     path = folder / f"{name}{onnx.SUFFIX}"
     onnx.convert(
@@ -205,19 +208,3 @@ def _golden(subject: Subject, truth: parity.Reference, folder: Path) -> bundle.G
 
 def _matrix(options: ExportOptions) -> list[tuple[TargetName, Precision]]:
     return [(target, precision) for target in options.targets for precision in options.precisions]
-
-
-def _refuse(subject: str, report: ParityReport) -> None:
-    """Raise ParityError where a report fails, with the leg, the reason and the first op that diverges."""
-    for leg in report.legs:
-        if leg.verdict != "fail":
-            continue
-        output = next((o for o in leg.outputs if o.verdict == "fail"), None)
-        reason = f"{output.name}: {output.reason}" if output is not None else ""
-        if leg.weights is not None:
-            reason = "; ".join(leg.weights.problems[:3]) or "it holds no weights"
-        where = f"; {leg.divergence}" if leg.divergence else ""
-        raise ParityError(
-            f"{subject} fails leg {leg.name!r}: {reason}{where}",
-            hint="nothing was written; if fp16 is the cause, --precision fp32 passes",
-        )

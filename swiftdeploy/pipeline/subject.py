@@ -79,15 +79,16 @@ def load_subject(request: ExportRequest) -> Subject:
 
 def prepare(subject: Subject) -> Pair:
     """Build the subject's program, and the one under stress weights unless verification is off."""
-    real = _reference(subject, subject.oracle)
+    real = truth_of(subject, subject.oracle)
     if not subject.options.verify:
         return Pair(real=real, stress=None)
     images = torch.from_numpy(to_input([s.image for s in subject.samples], subject.preprocessing, "tensor"))
     stressed = parity.stressed(subject.oracle, images, seed=STRESS_SEED)
-    return Pair(real=real, stress=_reference(subject, stressed))
+    return Pair(real=real, stress=truth_of(subject, stressed))
 
 
-def _reference(subject: Subject, oracle: nn.Module) -> parity.Reference:
+def truth_of(subject: Subject, oracle: nn.Module) -> parity.Reference:
+    """The program of `oracle` (the subject's own, or a stressed copy) beside the eager oracle's answers."""
     kind = subject.options.input_kind
     images = torch.from_numpy(to_input([s.image for s in subject.samples], subject.preprocessing, kind))
     built = build(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from swiftdeploy import console
 from swiftdeploy.errors import UsageError
 from swiftdeploy.spec import TensorSpec
 
@@ -46,11 +47,13 @@ class Runtime(Protocol):
 def open_artifact(path: Path) -> Runtime:
     """The runtime for an .mlpackage or .onnx. Raises ArtifactError for a damaged one, UsageError for another kind."""
     if path.suffix == ".mlpackage":
-        from swiftdeploy.runtimes import coreml
+        with console.quiet():
+            from swiftdeploy.runtimes import coreml
 
         return coreml.open_package(path)
     if path.suffix in (".onnx", ".ort"):
-        from swiftdeploy.runtimes import onnx
+        with console.quiet():
+            from swiftdeploy.runtimes import onnx
 
         return onnx.open_model(path)
     raise UsageError(f"{path.name} is no artifact", hint="name an .mlpackage or an .onnx file, or a bundle's folder")

@@ -6,7 +6,7 @@ on any day. Source for the options: Apple's coremltools 9 API reference.
 
 from __future__ import annotations
 
-import re
+import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import coremltools as ct
 import numpy as np
+import torch
 
 from swiftdeploy import console
 from swiftdeploy.capture import Program
@@ -62,7 +63,7 @@ def convert(
     try:
         with console.quiet():
             model = ct.convert(
-                program.traced,
+                without_vanishing(program.traced) if precision == "fp16" else program.traced,
                 convert_to="mlprogram",
                 inputs=inputs,
                 outputs=None if labels else [ct.TensorType(name=o.name, dtype=dtype) for o in program.outputs],
@@ -84,6 +85,20 @@ def convert(
             hint="run with -v to see what the converter prints; an op that it lacks needs another spelling in forward",
         ) from error
     canonicalise_package(destination)
+
+
+def without_vanishing(traced: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """A copy whose weights are 0 where fp16 has no number left for them.
+
+    coremltools lifts such weights of small tensors to 6e-8, so that no divisor becomes 0. A weight is no divisor, and
+    rounding it once gives 0.
+    """
+    copied = copy.deepcopy(traced)
+    with torch.no_grad():
+        for tensor in (*copied.parameters(), *copied.buffers()):
+            if tensor.is_floating_point():
+                tensor.masked_fill_(tensor.half() == 0, 0.0)
+    return copied
 
 
 def _pipeline() -> Any:
@@ -113,8 +128,3 @@ def _save(model: Any, destination: Path) -> None:
         staged = Path(folder) / destination.name
         model.save(str(staged))
         staged.rename(destination)
-
-
-def weight_name(stored: str) -> str:
-    """The program's name for a weight that the package stores under a name of the converter's making."""
-    return re.sub(r"(_to_fp16|_cast_fp16|_quantized)+$", "", stored)

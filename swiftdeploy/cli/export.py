@@ -1,0 +1,186 @@
+"""`swiftdeploy export`: a checkpoint becomes a verified bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from swiftdeploy import config, console
+from swiftdeploy.cli import output
+from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
+from swiftdeploy.errors import UsageError
+from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
+
+DEFAULTS = ExportOptions()
+
+
+def export(
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="[CHECKPOINT]", help="File, folder or hf-hub:org/name.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="coreml, onnx; repeatable.")] = None,
+    precision: Annotated[list[str] | None, typer.Option("--precision", "-p", help="fp16, fp32; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the bundle's folder.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The bundle's folder; default: the model's name.")] = None,
+    attention: Attention = None,
+    untrained: Annotated[
+        int | None, typer.Option("--untrained", metavar="SEED", help="No checkpoint: random weights, for latency work.")
+    ] = None,
+    input_kind: Annotated[
+        str, typer.Option("--input", metavar="tensor|image", help="Normalised tensor, or pixels 0 to 255.")
+    ] = DEFAULTS.input_kind,
+    size: Annotated[str | None, typer.Option("--size", metavar="SIDE|HxW", help="Input size in pixels.")] = None,
+    batch: Annotated[int, typer.Option("--batch", help="Images a prediction takes.")] = DEFAULTS.batch,
+    dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="ONNX: any batch size.")] = False,
+    min_ios: Annotated[int, typer.Option("--min-ios", help="15, 16, 17, 18 or 26.")] = DEFAULTS.min_ios,
+    opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 17 to 20.")] = DEFAULTS.opset,
+    ort: Annotated[bool, typer.Option("--ort", help="Also an .ort file beside the .onnx.")] = False,
+    labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
+    images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity.")] = None,
+    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Rewrite the graph before converting.")] = True,
+    verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the numbers before writing.")] = True,
+    author: Annotated[str, typer.Option("--author", help="Metadata of the package.")] = "",
+    license: Annotated[str, typer.Option("--license", help="Metadata of the package.")] = "",
+    model_version: Annotated[str, typer.Option("--model-version", help="Metadata of the package.")] = "",
+    description: Annotated[str, typer.Option("--description", help="Metadata of the package.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    no_color: NoColor = False,
+) -> None:
+    """Convert a checkpoint to Core ML and ONNX, prove the numbers, and write a bundle.
+
+    In a folder with a swiftdeploy.toml, the models that it names are exported.
+
+    Example: swiftdeploy export weights.pth --model swiftformer_xs --attention token_l2 -t coreml -t onnx -o dist
+    """
+    output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    switches = {"fuse": fuse, "verify": verify}
+    if checkpoint is None and model is None and untrained is None:
+        requests = _from_config(target, precision, out, force=force, switches=switches)
+    else:
+        described = Metadata(author=author, license=license, version=model_version, description=description)
+        shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
+        made = {"min_ios": min_ios, "opset": opset, "ort": ort, **switches}
+        options = _options(target, precision, {**to_plain(DEFAULTS), **shape, **made}, described)
+        weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
+        folder = (out or Path("dist")) / (name or _folder(model or "model"))
+        given = {"model": model, "labels": labels, "images": images, "force": force}
+        requests = [{**weights, **given, "options": options, "destination": folder}]
+    _run(requests, json=json, dry_run=dry_run)
+
+
+def _run(requests: list[dict[str, Any]], *, json: bool, dry_run: bool) -> None:
+    from swiftdeploy.pipeline.request import ExportRequest
+
+    if any(request["model"] is None for request in requests):
+        raise UsageError("no model is named", hint="use --model NAME; swiftdeploy models lists the names")
+    planned = [ExportRequest(**request) for request in requests]
+    if dry_run:
+        _show_plan(planned, json=json)
+        return
+    from swiftdeploy.cli import render
+    from swiftdeploy.pipeline.export import export as run_export
+
+    results = [run_export(request) for request in planned]
+    if json:
+        output.document(
+            {"bundles": [{"path": str(r.bundle), "manifest": r.manifest, "seconds": r.seconds} for r in results]}
+        )
+        return
+    for result in results:
+        for line in result.manifest.provenance.conclusions:
+            console.note(f"[yellow]·[/yellow] {line}")
+        console.note(render.ledger(result.manifest))
+        console.stdout().print(render.summary(result.manifest, result.bundle))
+
+
+def _show_plan(planned: list[Any], *, json: bool) -> None:
+    rows = [
+        {
+            "model": request.model,
+            "checkpoint": request.checkpoint or f"untrained, seed {request.untrained}",
+            "destination": str(request.destination),
+            "artifacts": [f"{t} {p}" for t in request.options.targets for p in request.options.precisions],
+            "options": request.options,
+        }
+        for request in planned
+    ]
+    if json:
+        output.document({"plan": rows})
+        return
+    for row in rows:
+        what = ", ".join(row["artifacts"])
+        console.stdout().print(f"{row['checkpoint']} as {row['model']} → {row['destination']}: {what}", soft_wrap=True)
+
+
+def _from_config(
+    target: list[str] | None,
+    precision: list[str] | None,
+    out: Path | None,
+    *,
+    force: bool,
+    switches: dict[str, bool],
+) -> list[dict[str, Any]]:
+    path = Path(config.FILE_NAME)
+    if not path.is_file():
+        raise UsageError(
+            f"no checkpoint is given, and this folder has no {config.FILE_NAME}",
+            hint="swiftdeploy export CHECKPOINT --model NAME, or write the file",
+        )
+    read = config.read_config(path)
+    requests = []
+    for name, entry in read.models:
+        plain = {**to_plain(config.options_of(entry, f"{config.FILE_NAME} [models.{name}]")), **switches}
+        options = _options(target or plain["targets"], precision or plain["precisions"], plain, Metadata())
+        requests.append(
+            {
+                "model": entry.model,
+                "checkpoint": read.path(entry.checkpoint),
+                "untrained": entry.untrained,
+                "attention": entry.attention,
+                "labels": (read.path(entry.labels) or "") if entry.labels not in ("", "imagenet") else entry.labels,
+                "images": Path(str(read.path(entry.images))) if entry.images else None,
+                "options": options,
+                "destination": (out or read.folder / read.output) / name,
+                "force": force,
+            }
+        )
+    return requests
+
+
+def _options(
+    target: list[str] | None, precision: list[str] | None, plain: dict[str, Any], metadata: Metadata
+) -> ExportOptions:
+    chosen = {
+        **plain,
+        "targets": list(dict.fromkeys(target or plain["targets"])),
+        "precisions": list(dict.fromkeys(precision or plain["precisions"])),
+        "metadata": to_plain(metadata),
+    }
+    try:
+        return from_plain(ExportOptions, chosen)
+    except ValueError as error:
+        _, _, reason = str(error).partition(".")
+        raise UsageError(reason or str(error), hint="see: swiftdeploy export --help") from error
+
+
+def _size(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 2) or not all(part.isdigit() for part in parts):
+        raise UsageError(f"--size {text!r} is no size", hint="use --size 224 or --size 256x192 (height x width)")
+    return [int(parts[0]), int(parts[-1])]
+
+
+def _folder(model: str) -> str:
+    """A folder's name for a model: what stands after the last colon, without what file systems dislike."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in model.rsplit(":", 1)[-1]) or "model"

@@ -1,0 +1,52 @@
+"""`swiftdeploy inspect`: what a file is, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from swiftdeploy import console
+from swiftdeploy.cli import output
+from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
+
+
+def inspect(
+    path: Annotated[str, typer.Argument(help="A checkpoint, bundle, .mlpackage or .onnx.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    no_color: NoColor = False,
+) -> None:
+    """Show what a checkpoint, bundle or artifact holds.
+
+    Example: swiftdeploy inspect dist/swiftformer_xs
+    """
+    output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    from swiftdeploy.pipeline.inspection import look
+
+    found = look(path)
+    if json:
+        output.document(found)
+        return
+    _show(found)
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in found.items():
+        table.add_row(key, escape(_text(value)))
+    console.stdout().print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return "\n".join(_text(item) for item in value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

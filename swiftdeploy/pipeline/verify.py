@@ -1,0 +1,100 @@
+"""Check what was written: a bundle against its golden data, or a lone artifact.
+
+A bundle needs neither the checkpoint nor the model's code: the oracle's answers travel with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swiftdeploy import console
+from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bundle
+from swiftdeploy.errors import ArtifactError, ParityError, UsageError
+from swiftdeploy.parity import compare
+from swiftdeploy.report import Leg, ParityReport
+from swiftdeploy.runtimes import open_artifact, run_samples
+
+_PROBABILITIES = "classLabel_probs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """What was checked and how it went. `files` were re-hashed; a lone artifact has none."""
+
+    path: Path
+    files: int
+    reports: tuple[ParityReport, ...]
+
+
+def verify_bundle(path: Path) -> Verification:
+    """Re-hash every file, then run every artifact against the golden data.
+
+    Raises ArtifactError for any byte that differs and ParityError for any number that does.
+    """
+    with console.step(f"hashing {path}"):
+        bundle = read_bundle(path)
+        for artifact in bundle.manifest.artifacts:
+            if artifact_digest(bundle.file(artifact.path)) != (artifact.bytes, artifact.sha256):
+                raise ArtifactError(
+                    f"{artifact.path} is not the artifact that the manifest describes", hint="export again"
+                )
+    inputs, outputs = bundle.golden()
+    if not bundle.manifest.artifacts:
+        raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
+    reports = tuple(_golden(bundle, artifact, inputs, outputs) for artifact in bundle.manifest.artifacts)
+    failed = [report for report in reports if report.verdict == "fail"]
+    if failed:
+        output = next(o for o in failed[0].legs[0].outputs if o.verdict == "fail")
+        raise ParityError(
+            f"{failed[0].subject} does not give the oracle's answers: {output.name}: {output.reason}",
+            hint="the bytes are intact, so a library changed: compare `swiftdeploy doctor` with the manifest",
+        )
+    return Verification(path=path, files=len(bundle.manifest.files), reports=reports)
+
+
+def _golden(
+    bundle: Bundle, artifact: ArtifactRecord, inputs: dict[str, NDArray[Any]], outputs: dict[str, NDArray[Any]]
+) -> ParityReport:
+    with console.step(f"running {artifact.path}"):
+        runtime = open_artifact(bundle.file(artifact.path))
+        names = [_PROBABILITIES] if _PROBABILITIES in runtime.outputs else [o.name for o in bundle.manifest.outputs]
+        missing = [name for name in names if name not in outputs]
+        if missing or runtime.inputs[0].name not in inputs:
+            raise ArtifactError(f"the golden data lacks {', '.join(missing) or 'the input'}", hint="export again")
+        samples = inputs[runtime.inputs[0].name].astype(np.float32)
+        expected = {name: outputs[name] for name in names}
+        found = run_samples(runtime, samples)
+        compared = compare.outputs(
+            expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
+        )
+    leg = Leg(name="golden", verdict=compare.worst([o.verdict for o in compared]), outputs=compared)
+    gate = compare.GATES[artifact.precision].passes
+    return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=gate, legs=(leg,))
+
+
+def verify_artifact(path: Path, *, seed: int = 0) -> Verification:
+    """Run a lone artifact on seeded inputs: it loads, every op is known, and every output is finite.
+
+    Without a checkpoint there is no oracle to compare with. Raises ArtifactError or ParityError.
+    """
+    if not path.exists():
+        raise UsageError(f"{path} does not exist", hint="name a bundle, an .mlpackage or an .onnx file")
+    runtime = open_artifact(path)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    with console.step(f"running {path.name}"):
+        feeds = {
+            spec.name: generator.integers(0, 256, [size or 1 for size in spec.shape]).astype(np.float32)
+            if spec.dtype == "uint8"
+            else generator.standard_normal([size or 1 for size in spec.shape]).astype(np.float32)
+            for spec in runtime.inputs
+        }
+        answers = runtime.run(feeds)
+    broken = sorted(name for name, value in answers.items() if value.dtype.kind == "f" and not np.isfinite(value).all())
+    if broken:
+        raise ParityError(f"{path.name} gives NaN or Inf in {', '.join(broken)}", hint="try --precision fp32")
+    return Verification(path=path, files=0, reports=())

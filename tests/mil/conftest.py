@@ -57,7 +57,7 @@ def save(ct, tmp_path):
 
 @pytest.fixture
 def predict(save):
-    """predict(graph, arrays, ios=15, half=False, ops=()) -> outputs in order, after a check that `ops` are in the file."""
+    """predict(graph, arrays, ios=15, half=False, ops=()) -> outputs in order; `ops` must be in the file."""
 
     def predict(graph, arrays, *, ios=15, half=False, ops=()):
         loaded = load_program(save(graph, arrays, ios=ios, half=half))
@@ -79,10 +79,9 @@ def agree(predict):
         wanted = case["oracle"](*case["inputs"])
         wanted = wanted if isinstance(wanted, tuple) else (wanted,)
         assert len(found) == len(wanted)
-        for f, w in zip(found, wanted, strict=True):
-            w = np.asarray(w)
-            assert f.shape == (w.shape or (1,))
-            assert f.dtype.kind == w.dtype.kind
-            np.testing.assert_allclose(f, w.reshape(f.shape), rtol=rtol, atol=atol)
+        for array, exact in zip(found, map(np.asarray, wanted), strict=True):
+            assert array.shape == (exact.shape or (1,))
+            assert array.dtype.kind == exact.dtype.kind
+            np.testing.assert_allclose(array, exact.reshape(array.shape), rtol=rtol, atol=atol)
 
     return agree

@@ -39,11 +39,7 @@ CONV = {
         lambda mb, x: mb.conv(
             x=x, weight=W3, strides=[2, 1, 3], pad_type="custom", pad=[1, 0, 2, 1, 0, 3], dilations=[1, 2, 1]
         ),
-        t(
-            lambda x: F.conv3d(
-                F.pad(x, (0, 3, 2, 1, 1, 0)), torch.from_numpy(W3), stride=(2, 1, 3), dilation=(1, 2, 1)
-            )
-        ),
+        t(lambda x: F.conv3d(F.pad(x, (0, 3, 2, 1, 1, 0)), torch.from_numpy(W3), stride=(2, 1, 3), dilation=(1, 2, 1))),
         X3,
     ),
     "groups, bias, even padding": case(
@@ -79,10 +75,15 @@ CONV = {
     ),
     "dynamic weight": case("conv", lambda mb, x, w: mb.conv(x=x, weight=w), t(F.conv2d), X2, W2),
     "dynamic weight and bias": case(
-        "conv", lambda mb, x, w, b: mb.conv(x=x, weight=w, bias=b, groups=2), t(lambda x, w, b: F.conv2d(x, w, b, groups=2)),
-        X2, W2G, BIAS, ios=17,
+        "conv",
+        lambda mb, x, w, b: mb.conv(x=x, weight=w, bias=b, groups=2),
+        t(lambda x, w, b: F.conv2d(x, w, b, groups=2)),
+        X2,
+        W2G,
+        BIAS,
+        ios=17,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONV)

@@ -104,8 +104,8 @@ MODELS: tuple[ModelSpec, ...] = (
         paper="https://arxiv.org/abs/1905.11946",
         parameters=4_652_008,
         macs=385_187_552,
-        # (x - 127) / 128, and both sides resized at once: what the release's mobile examples do. A centre crop, as in
-        # its ImageNet evaluation, suits some photographs less.
+        # (x - 127) / 128. Both sides are resized at once, so the whole photograph is seen; the release's ImageNet
+        # evaluation instead crops the centre (224 of 256 px, bicubic).
         preprocessing=Preprocessing(
             resize=224, crop=224, interpolation="bilinear", squash=True, mean=(127 / 255,) * 3, std=(128 / 255,) * 3
         ),

@@ -3,10 +3,13 @@
 Tensors in, one sentence or None out; knows neither keys nor modules.
 
 In the `sum` generation the gradient of w_g is exactly zero, so AdamW leaves only its decoupled weight decay:
-w_g = s * z, z the N(0, 1) initialisation, one s for the whole net. Under `token_l2` w_g has gradients and Adam
-makes steps of about the learning rate whatever their size; its length then settles near sqrt(lr / (2 * decay)) per
-element, 0.05 to 0.5 for every recipe in use. The gradient grows as w_g shrinks (the function depends on w_g's
-direction only), so no vector that is trained falls far below that.
+w_g = s * z, z the N(0, 1) initialisation, one s for the whole net. The official recipe (decay 0.025, 187,500 steps,
+cosine from 2e-3 to 4e-3) makes s about 0.01 to 0.0001.
+
+Under `token_l2` w_g has gradients, and Adam makes steps of about the learning rate however small they are; its
+elements then settle near sqrt(rate / (2 * decay)). Measured on the digits: 0.7 to 1.2 with decay 0.025, 0.06 to 0.12
+with decay 1. The gradient also grows as w_g shrinks (the function depends on w_g's direction only), so nothing that
+is trained falls far below that.
 
 The test therefore concludes `sum`, never `token_l2`, and only when all of these hold:
 
@@ -27,7 +30,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SHRUNKEN = 0.02
+SHRUNKEN = 0.01
 LIMIT = 4.0
 _FEWEST_BLOCKS = 2
 _FEWEST_ELEMENTS = 96

@@ -130,6 +130,12 @@ class Plan:
         labels = [model.label for model in self.models]
         if len(set(labels)) != len(labels):
             raise UsageError(f"two models of the plan share a label: {labels}", hint="give each its own name")
+        resources = [model.resource for model in self.models]
+        if len(set(resources)) != len(resources):
+            raise UsageError(
+                f"two models of the plan share a file name: {resources}",
+                hint="give names that differ in more than dots and plus signs",
+            )
 
     @property
     def pairs(self) -> tuple[tuple[ModelPlan, str], ...]:

@@ -23,6 +23,8 @@ final class BenchSession: ObservableObject {
 
     /// Starts at once where the launch says `--autorun`, as a device farm does.
     func startIfAsked() {
+        // A screen that locks would put the app to sleep in the middle of a round, also under test.
+        UIApplication.shared.isIdleTimerDisabled = true
         if arguments.contains("--autorun") { start() }
     }
 
@@ -33,8 +35,6 @@ final class BenchSession: ObservableObject {
             return
         }
         state = .running(RunProgress(done: 0, total: 1, what: "start"))
-        // A screen that locks puts the app to sleep in the middle of a round.
-        UIApplication.shared.isIdleTimerDisabled = true
         let arguments = arguments
         startThread { [weak self] in
             let outcome = Result {
@@ -51,7 +51,6 @@ final class BenchSession: ObservableObject {
     }
 
     private func finish(_ outcome: Result<SavedRun, any Error>) {
-        UIApplication.shared.isIdleTimerDisabled = false
         switch outcome {
         case .success(let run): state = .finished(run)
         case .failure(let error): state = .failed("\(error)")

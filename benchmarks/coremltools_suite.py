@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="coremltools-suite-") as folder:
             names = _chosen(options, Path(folder))
             record = options.record or Path(folder) / "record.jsonl"
-            lines = _run(names, options.jobs, record, Path(folder))
+            lines = _run(names, options, record, Path(folder))
     document = summarise(lines, names, read_exceptions(EXCEPTIONS), whole=options.merge is not None or options.all)
     json.dump(document, sys.stdout, indent=1)
     sys.stdout.write("\n")
@@ -140,7 +140,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _chosen(options: argparse.Namespace, folder: Path) -> list[str]:
     listing = folder / "names.txt"
-    _worker(["--list", str(listing)], folder).wait()
+    _worker(["--list", str(listing)], options.suite, folder).wait()
     names = listing.read_text(encoding="utf-8").splitlines()
     if options.select:
         names = [name for name in names if options.select in name]
@@ -155,16 +155,16 @@ def _chosen(options: argparse.Namespace, folder: Path) -> list[str]:
     return names
 
 
-def _run(names: list[str], jobs: int, record: Path, folder: Path) -> list[dict[str, Any]]:
-    """The record of `names` run by `jobs` processes. A process that dies costs its current case, not the others."""
-    todo = list(names)
+def _run(names: list[str], options: argparse.Namespace, record: Path, folder: Path) -> list[dict[str, Any]]:
+    """The record of `names` run by `options.jobs` processes. One that dies costs its current case, not the others."""
+    todo, jobs = list(names), options.jobs
     while todo:
         workers = []
         for index in range(jobs):
             keep = folder / f"keep-{index}.txt"
             keep.write_text("\n".join(todo[index::jobs]), encoding="utf-8")
             if todo[index::jobs]:
-                workers.append(_worker(["--keep", str(keep), "--record", f"{record}"], folder))
+                workers.append(_worker(["--keep", str(keep), "--record", f"{record}"], options.suite, folder))
         for worker in workers:
             worker.wait()
         known = {line["case"] for line in _lines(record)}
@@ -176,8 +176,9 @@ def _run(names: list[str], jobs: int, record: Path, folder: Path) -> list[dict[s
     return [line for line in _lines(record) if line["case"] in wanted]
 
 
-def _worker(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+def _worker(arguments: list[str], suites: list[str] | None, folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **_ENVIRONMENT}
+    arguments = [*arguments, *(part for suite in suites or SUITES for part in ("--suite", suite))]
     log = (folder / "worker.log").open("ab")
     return subprocess.Popen(
         [sys.executable, __file__, "--worker", *arguments], env=environment, stdout=log, stderr=log, cwd=folder
@@ -197,9 +198,9 @@ def _work(options: argparse.Namespace) -> int:
     common = ["-c", str(empty), "-p", "no:cacheprovider", "-W", "ignore", "-q", "--tb=no", "--no-header", "--pyargs"]
     if options.list:
         lister = _Lister(options.list)
-        return int(pytest.main([*common, "--collect-only", "-qqq", *SUITES], plugins=[lister]))
+        return int(pytest.main([*common, "--collect-only", "-qqq", *options.suite], plugins=[lister]))
     keep = Path(options.keep).read_text(encoding="utf-8").splitlines()
-    return int(pytest.main([*common, *SUITES], plugins=[gate.Recorder(options.record, keep)]))
+    return int(pytest.main([*common, *options.suite], plugins=[gate.Recorder(options.record, keep)]))
 
 
 class _Lister:
@@ -223,6 +224,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument("--shard", metavar="I/N", help="the I-th of N parts")
+    parser.add_argument(
+        "--suite", action="append", metavar="MODULE", help="a module or package of tests (default: both)"
+    )
     parser.add_argument("--select", metavar="TEXT", help="only cases whose name contains TEXT")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--record", type=Path, help="keep one line of JSON a case in this file")

@@ -75,7 +75,8 @@ def to_value(given: Any, feature: Feature, declared: NamedType) -> Value:
             f"the input {feature.name!r} has rank {array.ndim}, its function takes {len(declared.type.shape)}",
             hint="the package's description and its program do not agree; export the model again",
         )
-    tensor = torch.from_numpy(array)
+    # A view of a caller's read-only array (a PIL image is one) would make torch warn.
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
     if not dtype.is_floating_point and tensor.dtype.is_floating_point:
         _check_whole(array, feature)
     return numerics.settle(tensor, dtype)

@@ -56,6 +56,28 @@ def save(ct, tmp_path):
 
 
 @pytest.fixture
+def convert(ct, tmp_path):
+    """convert(module, example, inputs=[...], ios=16, **keywords) -> path of the package of a traced module."""
+    import torch
+
+    def convert(module, example, *, name="converted", ios=16, half=False, **keywords):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = ct.convert(
+                torch.jit.trace(module.eval(), example),
+                minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                skip_model_load=True,
+                **keywords,
+            )
+        path = tmp_path / f"{name}.mlpackage"
+        model.save(str(path))
+        return path
+
+    return convert
+
+
+@pytest.fixture
 def predict(save):
     """predict(graph, arrays, ios=15, half=False, ops=()) -> outputs in order; `ops` must be in the file."""
 

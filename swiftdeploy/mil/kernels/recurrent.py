@@ -103,8 +103,10 @@ def lstm(
 
     Weights and biases stack the gates input, forget, output, cell; peepholes input, forget, output. `clip` bounds the
     new cell state, before the output gate's peephole sees it. Bidirectional states join both directions along their
-    last axis; without `output_sequence` each half is its own direction's last step.
+    last axis; without `output_sequence` each half is its own direction's last step. Of an initial state with more rows
+    than the batch the first ones count: coremltools writes such programs for packed sequences, and Core ML runs them.
     """
+    initial_h, initial_c = initial_h[: x.shape[1]], initial_c[: x.shape[1]]
     acts = (_ACTIVATIONS[recurrent_activation], _ACTIVATIONS[cell_activation], _ACTIVATIONS[activation])
     if direction != "bidirectional":
         states, h, c = _lstm(x, initial_h, initial_c, weight_ih, weight_hh, bias, peephole, direction, acts, clip)

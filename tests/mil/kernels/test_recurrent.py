@@ -143,6 +143,13 @@ def test_lstm_clip_bounds_the_cell_before_the_output_gate():
     assert torch.equal(sequence[0], h)
 
 
+def test_lstm_ignores_surplus_rows_of_an_initial_state():
+    x, w, r = tensor(S, B, I), tensor(4 * H, I, seed=1), tensor(4 * H, H, seed=2)
+    h, c = tensor(B + 2, H, seed=3), tensor(B + 2, H, seed=4)
+    for ours, theirs in zip(ops.lstm(x, h, c, w, r), ops.lstm(x, h[:B], c[:B], w, r), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_lstm_refuses_half_a_bidirectional_layer_and_an_unknown_direction():
     arguments = (tensor(S, B, I), tensor(B, 2 * H), tensor(B, 2 * H), tensor(4 * H, I), tensor(4 * H, H))
     with pytest.raises(ValueError, match="weight_ih_back"):

@@ -64,12 +64,19 @@ def read_pickled(path: Path) -> tuple[Any, str]:
 
 
 def _inspect(path: Path) -> None:
-    """Refuse an archive that torch.save cannot have written: it never compresses, and never repeats bytes."""
+    """Refuse an archive that torch.save cannot have written (it never compresses, never repeats bytes), or damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            _check_entries(path, archive.infolist())
+            # torch.load skips the checksums, so a flipped bit in a weight would pass unseen.
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(f"{path.name} is a damaged archive: {_first_line(error)}", hint=_DAMAGED) from error
+    if broken is not None:
+        raise CheckpointError(f"{path.name} is damaged: {broken} does not match its checksum", hint=_DAMAGED)
+
+
+def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     names = {entry.filename.split("/", 1)[-1] for entry in entries}
     if "constants.pkl" in names:
         raise CheckpointError(

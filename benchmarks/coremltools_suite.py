@@ -105,6 +105,7 @@ def summarise(
         "reached_a_prediction": reached,
         "share_that_agrees": round(counts["agreed"] / reached, 6) if reached else None,
         "listed_exceptions": len(disagreed) - len(unlisted),
+        "ops": _by_op(final.values()),
         "seconds": round(sum(line["seconds"] for line in final.values()), 1),
         "unlisted_disagreements": unlisted,
         "listed_but_agreeing": passing,
@@ -120,6 +121,17 @@ def _exception(name: str, exceptions: Mapping[str, Any]) -> str | None:
         return name
     # A key that ends in "*" covers every name that starts with it.
     return next((key for key in exceptions if key.endswith("*") and name.startswith(key[:-1])), None)
+
+
+def _by_op(lines: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """For each op that a predicting case's program holds: how many of those cases agree, and how many there are."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for line in lines:
+        if line["outcome"] in ("agreed", "disagreed"):
+            for op in line.get("ops", ()):
+                counts[op][0] += line["outcome"] == "agreed"
+                counts[op][1] += 1
+    return {op: (agreed, total) for op, (agreed, total) in sorted(counts.items())}
 
 
 def _grouped_errors(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -42,7 +42,7 @@ def read_interfaces(description: Any, default: str) -> Mapping[str, Interface]:
 
 def _interface(message: Any) -> Interface:
     inputs = _features(message.input)
-    outputs = _features(message.output)
+    outputs = _features(message.output, repeated=True)
     states = _features(message.state)
     return Interface(
         inputs=inputs,
@@ -53,8 +53,11 @@ def _interface(message: Any) -> Interface:
     )
 
 
-def _features(messages: Iterable[Any]) -> tuple[Feature, ...]:
+def _features(messages: Iterable[Any], *, repeated: bool = False) -> tuple[Feature, ...]:
     features = tuple(_feature(message) for message in messages)
+    if repeated:
+        # A model that returns one value twice declares it twice, and Core ML gives it once.
+        features = tuple(dict.fromkeys(features))
     if len({feature.name for feature in features}) != len(features):
         raise ArtifactError("the description declares one name twice", hint=_HINT)
     return features

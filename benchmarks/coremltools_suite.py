@@ -154,8 +154,7 @@ def _chosen(options: argparse.Namespace, folder: Path) -> list[str]:
     listing = folder / "names.txt"
     _worker(["--list", str(listing)], options.suite, folder).wait()
     names = listing.read_text(encoding="utf-8").splitlines()
-    if options.select:
-        names = [name for name in names if options.select in name]
+    names = [name for name in names if all(text in name for text in options.select)]
     if options.sample is not None:
         names = choose(names, count=options.sample, seed=options.seed)
     if options.shard:
@@ -239,7 +238,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--suite", action="append", metavar="MODULE", help="a module or package of tests (default: both)"
     )
-    parser.add_argument("--select", metavar="TEXT", help="only cases whose name contains TEXT")
+    parser.add_argument(
+        "--select", action="append", default=[], metavar="TEXT", help="only cases whose name contains (each) TEXT"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--record", type=Path, help="keep one line of JSON a case in this file")
     parser.add_argument("--resume", action="store_true", help="leave out the cases that the record already holds")

@@ -8,6 +8,7 @@ case goes to a file, one line of JSON a case, as it happens.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import re
 import signal
@@ -34,6 +35,7 @@ MACOS = (15, 5)
 TIME_LIMIT = 240
 """Seconds for one case; the slowest that agrees takes a tenth of it."""
 
+_OPTIONAL = ("torchvision", "torchaudio")
 _SHORTER = (
     (re.compile(r"compute_unit=ComputeUnit\.CPU_ONLY-?"), ""),
     (re.compile(r"frontend=TorchFrontend\.TORCHSCRIPT-?"), ""),
@@ -112,7 +114,7 @@ class Recorder:
         """Write the line of a case once its outcome is known."""
         report = yield
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            self._write(case_name(item), _outcome(report), call)
+            self._write(case_name(item), _outcome(report, call), call)
         return report
 
     def _write(self, name: str, outcome: str, call: pytest.CallInfo[None]) -> None:
@@ -163,13 +165,21 @@ def _evidence(excinfo: pytest.ExceptionInfo[BaseException]) -> dict[str, Any]:
     return {}
 
 
-def _outcome(report: pytest.TestReport) -> str:
-    """agreed, disagreed, unreached (passed without a prediction), skipped, or error (failed before any prediction)."""
+def _outcome(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:
+    """agreed, disagreed, unreached (passed without a prediction), skipped, or error (failed before any prediction).
+
+    Some cases use torchvision or torchaudio without asking whether they are installed; where they are not, that counts
+    as skipped too.
+    """
     if report.skipped:
         return "skipped"
     if report.passed:
         return "agreed" if _REACHED["prediction"] else "unreached"
-    return "disagreed" if _REACHED["prediction"] or _REACHED["runtime_error"] else "error"
+    if _REACHED["prediction"] or _REACHED["runtime_error"]:
+        return "disagreed"
+    error = call.excinfo.value if call.excinfo else None
+    absent = isinstance(error, NameError) and error.name in _OPTIONAL and importlib.util.find_spec(error.name) is None
+    return "skipped" if absent else "error"
 
 
 def _too_long(*_: int | FrameType | None) -> None:

@@ -143,8 +143,8 @@ def _evidence(excinfo: pytest.ExceptionInfo[BaseException]) -> dict[str, Any]:
     """What a failed `assert_allclose` compared: its tolerance, the worst error, and what fp16 could have given.
 
     `half_fits` says whether the expected values themselves, rounded to fp16, stay within the tolerance. Where they do
-    not, no output that is declared as fp16 can agree. `half_steps` is the worst error in steps of fp16 at that value:
-    1 where two fp16 computations round to neighbours.
+    not, no output that is declared as fp16 can agree. `half_steps` is the worst error in steps of fp16 at the largest
+    expected value: about 1 where something was rounded to fp16 that the reference left alone.
     """
     for entry in reversed(excinfo.traceback):
         if entry.name == "assert_allclose" and {"actual", "desired", "atol", "rtol"} <= set(entry.locals):
@@ -154,11 +154,10 @@ def _evidence(excinfo: pytest.ExceptionInfo[BaseException]) -> dict[str, Any]:
             tolerance = {key: float(entry.locals[key]) for key in ("atol", "rtol")}
             half = expected.astype(np.float16)
             error = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-            with np.errstate(all="ignore"):
-                steps = error / np.spacing(np.abs(half)).astype(np.float64)
+            step = np.spacing(np.abs(half).max(initial=0)).astype(np.float64)
             return {
                 **tolerance,
-                "half_steps": round(float(np.nanmax(steps)), 3) if steps.size else 0.0,
+                "half_steps": round(float(error.max() / step), 3),
                 "worst": float(error.max()),
                 "half_fits": bool(np.isclose(half, expected, equal_nan=True, **tolerance).all()),
             }

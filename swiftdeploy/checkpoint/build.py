@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,7 @@ from swiftdeploy.checkpoint.untouched import untouched_norms
 from swiftdeploy.checkpoint.values import Checkpoint, Loaded
 from swiftdeploy.errors import CheckpointError, ModelError, SwiftdeployError, UsageError
 from swiftdeploy.report import Provenance
-from swiftdeploy.spec import ModelSpec, Reading
+from swiftdeploy.spec import ModelSpec, Preprocessing, Reading
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -35,6 +36,7 @@ def build(
     fit, CheckpointError for weights that were never trained or whose attention generation is unknown, UsageError
     for an attention that the model does not have, ModelError where the factory fails.
     """
+    spec = _catalogued(spec)
     _check_attention(spec, attention, arguments)
     stripped, prefix = strip_prefixes(checkpoint.state)
     reading = _read(checkpoint, spec, stripped, attention)
@@ -45,15 +47,16 @@ def build(
         if adapted.keys() - arguments.keys():
             given = {**adapted, **given}
             module = _make(spec, given)
-    expected = module.state_dict()
-    # A module may itself have a child named "model" or "net": then the keys fit as they are.
-    as_is = not spec.reader and checkpoint.state.keys() == expected.keys()
-    state = checkpoint.state if as_is else reading.state
-    report = compare(expected, state, ignored=checkpoint.ignored)
+    state, report = reading.state, compare(module.state_dict(), reading.state, ignored=checkpoint.ignored)
+    if prefix and not spec.reader:
+        # A module may itself have a child named "model" or "net": then the keys fit as they are.
+        as_is = compare(module.state_dict(), checkpoint.state, ignored=checkpoint.ignored)
+        if as_is.strict:
+            state, report, prefix = checkpoint.state, as_is, ""
     require_strict(report, source=checkpoint.source, model=spec.name)
-    notes = _trained(state, checkpoint.source, spec)
+    notes = _trained(state, checkpoint.source, spec) + _widened(state, checkpoint.source)
     module.load_state_dict(dict(state), strict=False)
-    if prefix and not as_is:
+    if prefix:
         notes = (f"prefix {prefix!r} stripped from every key", *notes)
     provenance = Provenance(
         weights="trained",
@@ -71,6 +74,7 @@ def build_untrained(
     spec: ModelSpec, seed: int, *, attention: str | None = None, arguments: Mapping[str, Any] = _NOTHING
 ) -> Loaded:
     """The module of `spec` as initialised under `seed`: for latency work, never for answers. Raises as `build`."""
+    spec = _catalogued(spec)
     _check_attention(spec, attention, arguments)
     given = dict(arguments) if attention is None else {**arguments, "attention": attention}
     with torch.random.fork_rng(devices=[]):
@@ -78,6 +82,13 @@ def build_untrained(
         module = _make(spec, given)
     provenance = Provenance(weights="untrained", source=f"seed {seed}", sha256="", format="", seed=seed)
     return _oracle(module, spec, given, provenance, None)
+
+
+def _catalogued(spec: ModelSpec) -> ModelSpec:
+    """The catalog's row where `spec` names a catalogued factory bare: no side door past a reader's checks."""
+    if spec.reader:
+        return spec
+    return next((row for row in catalog.entries() if row.factory == spec.factory), spec)
 
 
 def _check_attention(spec: ModelSpec, attention: str | None, arguments: Mapping[str, Any]) -> None:
@@ -134,6 +145,18 @@ def _trained(state: Mapping[str, Tensor], source: str, spec: ModelSpec) -> tuple
     return (f"{len(new)} of {norms} batch norms are as initialised: {', '.join(new[:10])}",)
 
 
+def _widened(state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
+    """A note where weights are not stored in fp32. Raises CheckpointError where fp32 cannot hold them."""
+    stored = {value.dtype for value in state.values() if value.is_floating_point()} - {torch.float32}
+    for key, value in state.items():
+        if value.dtype == torch.float64 and not torch.isfinite(value.float()).all():
+            raise CheckpointError(f"{source}: {key} exceeds fp32", hint="is this the checkpoint you mean?")
+    if not stored:
+        return ()
+    names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in stored))
+    return (f"weights stored as {names}, computed in float32",)
+
+
 def _oracle(
     module: nn.Module, spec: ModelSpec, arguments: Mapping[str, Any], provenance: Provenance, reading: Reading | None
 ) -> Loaded:
@@ -144,5 +167,16 @@ def _oracle(
     if spec.factory.startswith(timm_models.PREFIX):
         preprocessing = timm_models.preprocessing(module) or preprocessing
         module = timm_models.reparameterize(module)
+    channels = arguments.get("in_channels", arguments.get("in_chans", len(preprocessing.mean)))
+    if channels != len(preprocessing.mean):
+        preprocessing = _for_channels(preprocessing, channels)
+        note = f"preprocessing for {channels} channels is assumed: the mean over the published channels"
+        provenance = dataclasses.replace(provenance, conclusions=(*provenance.conclusions, note))
     module = module.float().eval().requires_grad_(False)
     return Loaded(module=module, provenance=provenance, preprocessing=preprocessing, arguments=arguments)
+
+
+def _for_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
+    mean = sum(preprocessing.mean) / len(preprocessing.mean)
+    std = sum(preprocessing.std) / len(preprocessing.std)
+    return dataclasses.replace(preprocessing, mean=(mean,) * channels, std=(std,) * channels)

@@ -108,6 +108,29 @@ def test_a_flipped_byte_is_found_or_harmless(harmless):
     assert outcomes["refused"] > 100
 
 
+@pytest.mark.parametrize("kind", ["legacy", "safetensors"])
+def test_formats_without_checksums_refuse_or_load(kind, harmless):
+    """Whatever a changed byte does to these, nothing but a CheckpointError comes out."""
+    state = {"a.weight": torch.randn(30), "a.bias": torch.randn(3)}
+    file = harmless / ("c.safetensors" if kind == "safetensors" else "c.pth")
+    if kind == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save({"model": state}, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    refused = 0
+    for place in range(len(content)):
+        for flip in (0x01, 0xFF):
+            damaged = bytearray(content)
+            damaged[place] ^= flip
+            file.write_bytes(damaged)
+            try:
+                load(file.name)
+            except CheckpointError:
+                refused += 1
+    assert refused > 100
+
+
 def archive(path, compression, **entries):
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, content in entries.items():

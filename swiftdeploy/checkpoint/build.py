@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -38,8 +38,8 @@ def build(
     """
     spec = _catalogued(spec)
     _check_attention(spec, attention, arguments)
-    stripped, prefix = strip_prefixes(checkpoint.state)
-    reading = _read(checkpoint, spec, stripped, attention)
+    stages = strip_prefixes(checkpoint.state)
+    reading = _read(checkpoint, spec, stages[-1][0], attention)
     given = {**reading.arguments, **arguments}
     module = _make(spec, given)
     if spec.factory.startswith(timm_models.PREFIX):
@@ -47,12 +47,8 @@ def build(
         if adapted.keys() - arguments.keys():
             given = {**adapted, **given}
             module = _make(spec, given)
-    state, report = reading.state, compare(module.state_dict(), reading.state, ignored=checkpoint.ignored)
-    if prefix and not spec.reader:
-        # A module may itself have a child named "model" or "net": then the keys fit as they are.
-        as_is = compare(module.state_dict(), checkpoint.state, ignored=checkpoint.ignored)
-        if as_is.strict:
-            state, report, prefix = checkpoint.state, as_is, ""
+    state, prefix = (reading.state, stages[-1][1]) if spec.reader else _fitting(stages, module)
+    report = compare(module.state_dict(), state, ignored=checkpoint.ignored)
     require_strict(report, source=checkpoint.source, model=spec.name)
     notes = _trained(state, checkpoint.source, spec) + _widened(state, checkpoint.source)
     module.load_state_dict(dict(state), strict=False)
@@ -109,6 +105,12 @@ def _read(checkpoint: Checkpoint, spec: ModelSpec, state: Mapping[str, Tensor], 
     reader = catalog.resolve(spec.reader)
     reading: Reading = reader(state, config=checkpoint.config, attention=attention)
     return reading
+
+
+def _fitting(stages: Sequence[tuple[Mapping[str, Tensor], str]], module: nn.Module) -> tuple[Mapping[str, Tensor], str]:
+    """The first stage of stripping whose keys fit: a module may itself have a child named "model" or "net"."""
+    expected = module.state_dict()
+    return next((stage for stage in stages if compare(expected, stage[0]).strict), stages[-1])
 
 
 def _make(spec: ModelSpec, arguments: Mapping[str, Any]) -> nn.Module:

@@ -53,9 +53,11 @@ def fetch(source: str, *, cache_dir: str | None) -> Path:
             f"the hub has no such model or refuses it: {source} ({type(error).__name__})",
             hint="check the name, the revision and your access to it",
         ) from error
-    except OSError as error:
+    except Exception as error:
+        # Whatever the transport raises; its classes change with the HTTP library that the hub's client uses.
+        reason = getattr(error, "strerror", None) or str(error).split("\n", 1)[0] or type(error).__name__
         raise CheckpointError(
-            f"{source} could not be fetched: {error.strerror or type(error).__name__}",
+            f"{source} could not be fetched: {reason}",
             hint="check the connection and the space on disk, or give a folder",
         ) from error
     return folder

@@ -97,13 +97,15 @@ def _check_form(value: Tensor, key: str, name: str) -> None:
         )
 
 
-def strip_prefixes(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """The state without the prefixes that wrappers give to all keys, and what was stripped ("" where nothing was)."""
-    stripped, removed = dict(state), ""
-    while stripped:
-        prefix = next((p for p in _PREFIXES if all(key.startswith(p) for key in stripped)), None)
+def strip_prefixes(state: Mapping[str, Tensor]) -> tuple[tuple[Mapping[str, Tensor], str], ...]:
+    """The state with ever more of the prefixes that wrappers give to all keys stripped, and what was stripped.
+
+    The first is the state as it is, with ""; the last has no such prefix left.
+    """
+    stages: list[tuple[Mapping[str, Tensor], str]] = [(state, "")]
+    while True:
+        current, removed = stages[-1]
+        prefix = next((p for p in _PREFIXES if current and all(key.startswith(p) for key in current)), None)
         if prefix is None:
-            break
-        stripped = {key.removeprefix(prefix): value for key, value in stripped.items()}
-        removed += prefix
-    return stripped, removed
+            return tuple(stages)
+        stages.append(({key.removeprefix(prefix): value for key, value in current.items()}, removed + prefix))

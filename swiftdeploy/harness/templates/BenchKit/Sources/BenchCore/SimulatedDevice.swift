@@ -152,8 +152,9 @@ public struct SimulatedDevice: Device {
         let load = LoadTimes(
             compileNs: 250_000_000, coldNs: 1_200_000_000, warmNs: 40_000_000,
             firstPredictionNs: predictor.timedPrediction(), outputBackings: true)
+        let fastest = [ComputeUnit.cpuOnly: "cpu", .cpuAndGPU: "gpu"][unit] ?? "neuralEngine"
         let placement = [
-            OpPlacement(op: "conv", output: "stem", preferred: "neuralEngine", supported: ["cpu", "gpu"], cost: 0.75),
+            OpPlacement(op: "conv", output: "stem", preferred: fastest, supported: ["cpu", fastest], cost: 0.75),
             OpPlacement(op: "linear", output: "head", preferred: "cpu", supported: ["cpu"], cost: 0.25),
         ]
         return Prepared(

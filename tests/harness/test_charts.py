@@ -1,0 +1,63 @@
+"""Places and paths of the report's charts, against numpy and by hand."""
+
+import re
+
+import numpy as np
+import pytest
+
+from swiftdeploy.harness.charts import Axis, deviation_axis, histogram_path, line_path, number, sample_axis
+
+
+def test_places_are_percent_and_clipped():
+    axis = Axis(low=2.0, high=4.0)
+    assert [axis.place(v) for v in (1, 2, 2.5, 4, 9)] == [0, 0, 25, 100, 100]
+    assert Axis(low=3.0, high=3.0).place(3) == 50
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.61, 0.93), (3, 1700), (0, 1e-3), (-5, 5)])
+def test_ticks_are_round_few_and_within(low, high):
+    ticks = Axis(low=low, high=high).ticks()
+    assert 2 <= len(ticks) <= 9
+    assert all(low - 1e-12 <= t <= high + 1e-12 for t in ticks)
+    steps = np.diff(ticks)
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+    assert f"{steps[0]:.0e}"[0] in "125"
+
+
+def test_an_axis_without_width_has_one_tick():
+    assert Axis(low=1.0, high=1.0).ticks() == (1.0,)
+
+
+def test_histogram_heights_are_counts():
+    samples = [0.5, 0.5, 1.5, 2.5, 2.5, 2.5, 2.5, 99]
+    path = histogram_path(samples, Axis(low=0, high=4), bins=4)
+    assert path == "M0 100V50.00H25.00V75.00H50.00V0.00H75.00V100.00H100.00V100Z"
+
+
+def test_a_line_goes_up_with_its_values():
+    path = line_path([0, 1, 2], [-5, 0, 5], Axis(low=0, high=2), Axis(low=-5, high=5))
+    assert path == "M0.00 100.00L50.00 50.00L100.00 0.00"
+    assert line_path([], [], Axis(low=0, high=1), Axis(low=0, high=1)) == ""
+
+
+def test_sample_axis_leaves_the_tail_out():
+    body = np.linspace(1, 2, 1000).tolist()
+    axis = sample_axis([[*body, 50.0, 60.0], [2.5] * 10])
+    assert axis.low < 1.02
+    assert 2.5 < axis.high < 3
+    assert sample_axis([[1.0] * 5]).high > 1
+
+
+def test_deviations_are_symmetric_and_never_too_close():
+    assert deviation_axis([[0.1, -0.2]]) == Axis(low=-5.0, high=5.0)
+    assert deviation_axis([[20.0], [-40.0]]).low == pytest.approx(-44)
+    assert deviation_axis([]).high == 5.0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.7012, "0.701"), (1.7, "1.70"), (12.345, "12.3"), (1234.5, "1234"), (0.001, "0.00100")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
+    assert not re.search("e", number(value))

@@ -56,8 +56,9 @@ class RewriteRecord:
 class OutputParity:
     """How close one output came to the reference, over all samples of one leg.
 
-    `psnr_db` is 20*log10(max|ref| / rmse), the worst over the samples; None where the two are equal to the bit
-    (JSON has no infinity). `top1` and `top5` are shares of samples, None where the output is no vector of scores.
+    `psnr_db` is 20*log10(max|ref| / rmse), with max|ref| over all samples and the rmse of the worst one; None where
+    the two are equal to the bit (JSON has no infinity). `top1` and `top5` are shares of samples, None where the output
+    is no vector of scores.
     """
 
     name: str

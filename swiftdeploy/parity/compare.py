@@ -91,7 +91,8 @@ def _one(
         row = int(np.argmax(~np.isfinite(candidate.reshape(len(samples), -1)).all(axis=1)))
         return _failed(name, f"NaN or Inf on {samples[row]}", samples)
     pairs = list(zip(reference, candidate, strict=True))
-    ratios = [metrics.psnr_db(r, c) for r, c in pairs]
+    peak = float(np.max(np.abs(reference), initial=0.0))
+    ratios = [metrics.psnr_db(r, c, peak=peak) for r, c in pairs]
     low = int(np.argmin(ratios))
     scores = reference[0].squeeze().ndim == 1 and reference[0].size > 1
     agreements = [[metrics.top_k_agrees(r.ravel(), c.ravel(), k) for r, c in pairs] if scores else None for k in (1, 5)]

@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def psnr_db(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> float:
-    """20*log10(max|ref| / rmse) in dB; inf where the two are equal, -inf against an all-zero reference."""
+def psnr_db(reference: NDArray[np.floating], candidate: NDArray[np.floating], *, peak: float | None = None) -> float:
+    """20*log10(peak / rmse) in dB; inf where the two are equal, -inf where the peak is 0.
+
+    `peak` is max|ref| unless given: for one sample of several, that of all of them is the output's scale.
+    """
     error = _rmse(reference, candidate)
-    peak = float(np.max(np.abs(reference), initial=0.0))
+    if peak is None:
+        peak = float(np.max(np.abs(reference), initial=0.0))
     if error == 0.0:
         return math.inf
     return 20.0 * math.log10(peak / error) if peak > 0.0 else -math.inf

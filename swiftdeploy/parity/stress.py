@@ -2,12 +2,13 @@
 
 Layer scales start at 1e-5, norm statistics at 0 and 1, biases at 0: an export of such weights agrees with anything.
 Stress weights are drawn anew for the same architecture: layer scales and norm gains around 1, no bias or statistic at
-its default, and statistics near those of real activations, so that fp16 stays in range through any depth.
+its default, every layer's output of unit variance on real images, so that fp16 stays in range through any depth.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def stress_(module: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
-    """Redraw every weight of `module` in place and fit its batch norms to `images` (N, C, H, W). Answers the module."""
+    """Redraw every weight of `module` in place, fit to `images` (N, C, H, W), its input. Answers the module."""
     generator = torch.Generator().manual_seed(seed)
     drawn: set[Tensor] = set()
     with torch.no_grad():
@@ -37,7 +38,7 @@ def stress_(module: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
         for parameter in module.parameters():
             if parameter not in drawn:
                 _draw_loose(parameter, generator)
-        _fit_batch_norms(module, images, generator)
+        _fit(module, images, generator)
     return module
 
 
@@ -49,12 +50,30 @@ def _draw_loose(parameter: Tensor, generator: torch.Generator) -> None:
         parameter.normal_(0.0, 1.0, generator=generator)
 
 
-def _fit_batch_norms(module: nn.Module, images: Tensor, generator: torch.Generator) -> None:
-    """One forward pass that gives each batch norm the statistics of what it sees, then moved off by a random part."""
+def _fit(module: nn.Module, images: Tensor, generator: torch.Generator) -> None:
+    """One forward pass that brings every layer's output to unit variance and every statistic near what it sees.
 
-    def fit(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    Without it a sum over thousands of tokens drowns the rest of the network, and a wrong op with it. Scaling each layer
+    by its own output is layer-sequential unit variance (Mishkin and Matas, 2016). Statistics are then moved off by a
+    random part, since equal ones would make a batch norm that is left out invisible.
+    """
+    fitted: set[nn.Module] = set()
+
+    def scale(part: nn.Module, _: Any, output: Tensor) -> Tensor | None:
+        spread = output.std()
+        if part in fitted or not bool(spread > 0):
+            return None
+        fitted.add(part)
+        for name in ("weight", "bias"):
+            parameter = getattr(part, name)
+            if parameter is not None:
+                parameter.div_(spread)
+        return output / spread
+
+    def match(part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen = inputs[0].transpose(0, 1).flatten(1)
-        spread = seen.std(dim=1).clamp_min(1e-3)
+        # Few values (a 1x1 map of a few images) estimate a spread badly, and a tiny one would magnify rounding.
+        spread = seen.std(dim=1).clamp_min(max(float(seen.std()), 1e-3))
         jitter = torch.empty_like(spread)
         mean, var = part.get_buffer("running_mean"), part.get_buffer("running_var")
         mean.copy_(seen.mean(dim=1) + spread * jitter.normal_(0.0, 0.2, generator=generator))
@@ -62,8 +81,10 @@ def _fit_batch_norms(module: nn.Module, images: Tensor, generator: torch.Generat
 
     handles: list[RemovableHandle] = []
     for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
-            handles.append(part.register_forward_pre_hook(fit))
+        if isinstance(part, _WEIGHTED):
+            handles.append(part.register_forward_hook(scale))
+        elif isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is not None:
+            handles.append(part.register_forward_pre_hook(match))
     try:
         module(images)
     finally:

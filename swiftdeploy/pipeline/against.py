@@ -51,7 +51,7 @@ def verify_against(
 def _check(claim: Claim) -> ParityReport:
     with console.step(f"comparing {claim.path.name} with {claim.request.checkpoint}"):
         subject: Subject = load_subject(claim.request)
-        truth = truth_of(subject, subject.oracle)
+        truth = truth_of(subject, subject.oracle, subject.samples)
         runtime = open_artifact(claim.path)
         legs = (
             parity.outputs_leg("outputs", runtime, truth, precision=claim.precision),

@@ -131,12 +131,14 @@ def _samples(model: HarnessModel, inputs: Arrays) -> int:
 
 def _fit(model: HarnessModel, spec: TensorPlan, array: npt.NDArray[Any], samples: int) -> npt.NDArray[np.float32]:
     shape = (samples, *spec.shape)
-    # One sample a row is the rule; a batch axis of one may have been folded into the sample axis.
-    if array.shape != shape and not (spec.shape[0] == 1 and array.shape == (samples, *spec.shape[1:])):
+    values = np.ascontiguousarray(array, dtype=np.float32)
+    if array.shape == (samples, *spec.shape[1:]):
+        # A bundle's golden data holds one image a sample; a package with a larger batch gets it in every place.
+        values = np.ascontiguousarray(np.broadcast_to(values[:, None], shape))
+    if values.shape != shape:
         raise ModelError(
             f"golden {spec.name!r} of {model.name} has shape {array.shape}, not {shape}", hint=_EXPORT_AGAIN
         )
-    values = np.ascontiguousarray(array, dtype=np.float32).reshape(shape)
     if not np.isfinite(values).all():
         raise ModelError(f"golden {spec.name!r} of {model.name} holds NaN or Inf", hint=_EXPORT_AGAIN)
     return values

@@ -202,3 +202,19 @@ def test_image_and_probability_kinds_reach_the_plan(make_model, tmp_path):
     document = json.loads((render([model], tmp_path / "Bench") / "Resources/plan.json").read_text())
     assert document["models"][0]["inputs"][0]["kind"] == "image"
     assert document["models"][0]["labels"] == list("abcdefg")
+
+
+def test_a_larger_batch_holds_the_sample_in_every_place(make_model, tmp_path):
+    images = np.arange(96, dtype=np.float32).reshape(2, 3, 4, 4)
+    model = make_model(
+        "a",
+        inputs=(TensorPlan(name="image", shape=(3, 3, 4, 4)),),
+        outputs=(TensorPlan(name="logits", shape=(3, 7)),),
+        golden_inputs={"image": images},
+        golden_outputs={"logits": np.arange(14.0).reshape(2, 7)},
+    )
+    root = render([model], tmp_path / "Bench")
+    inputs = safetensors.numpy.load_file(root / "Resources/a-fp16.inputs.safetensors")["image"]
+    assert inputs.shape == (2, 3, 3, 4, 4)
+    for place in range(3):
+        np.testing.assert_array_equal(inputs[:, place], images)

@@ -218,7 +218,7 @@ def _result(binding: _Binding, scope: Scope, output: NamedType, *, exact: bool) 
 
 
 def _fold(call: Call, scope: Scope) -> None:
-    for result, value in zip(call.results, interpreter.run_call(call, [], None), strict=True):
+    for result, value in zip(call.results, interpreter.run_call(call, interpreter.Run()), strict=True):
         scope[result.name] = _Folded(value=value)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,8 +21,19 @@ from swiftdeploy.mil.plan import Body, Call, Plan, Result
 Observer = Callable[[str, str, Mapping[str, Any]], None]
 """observe(op name, op type, outputs by value name), called after each op, also of nested blocks."""
 
+MAX_BLOCK_RUNS = 200_000
+
 FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError)
 _HINT = "the package is damaged; if Core ML runs it, report this op"
+
+
+@dataclass(kw_only=True, slots=True)
+class Run:
+    """What one run holds: its values by slot, who watches, and how often nested blocks have run."""
+
+    slots: list[Any] = field(default_factory=list)
+    observe: Observer | None = None
+    block_runs: int = 0
 
 
 def run(plan: Plan, inputs: Mapping[str, Value], observe: Observer | None = None) -> dict[str, Value]:
@@ -29,16 +41,17 @@ def run(plan: Plan, inputs: Mapping[str, Value], observe: Observer | None = None
 
     Raises ArtifactError where an op cannot run on what it is given, or answers with another shape than is declared.
     """
-    slots: list[Any] = list(plan.initial)
+    state = Run(slots=list(plan.initial), observe=observe)
     for name, slot in plan.inputs.items():
-        slots[slot] = inputs[name]
+        state.slots[slot] = inputs[name]
     with torch.inference_mode():
-        _run_body(plan.body, slots, observe)
-    return {name: slots[slot] for name, slot in plan.outputs.items()}
+        _run_body(plan.body, state)
+    return {name: state.slots[slot] for name, slot in plan.outputs.items()}
 
 
-def run_call(call: Call, slots: list[Any], observe: Observer | None) -> tuple[Value, ...]:
-    """The settled outputs of one call whose arguments stand in `slots`."""
+def run_call(call: Call, state: Run) -> tuple[Value, ...]:
+    """The settled outputs of one call whose arguments stand in the run's slots."""
+    slots = state.slots
     try:
         arguments = dict(call.constants)
         for argument in call.arguments:
@@ -47,7 +60,7 @@ def run_call(call: Call, slots: list[Any], observe: Observer | None) -> tuple[Va
             else:
                 arguments[argument.keyword] = argument.convert(slots[argument.slots[0]])
         if call.bodies:
-            arguments["blocks"] = tuple(functools.partial(_enter, body, slots, observe) for body in call.bodies)
+            arguments["blocks"] = tuple(functools.partial(_enter, body, state) for body in call.bodies)
         answer = call.function(**arguments)
     except FAULTS as error:
         raise ArtifactError(f"{call.op} {call.name!r} cannot run: {error}", hint=_HINT) from error
@@ -59,9 +72,10 @@ def run_call(call: Call, slots: list[Any], observe: Observer | None) -> tuple[Va
     return tuple(_settled(call, result, value) for result, value in zip(call.results, values, strict=True))
 
 
-def _run_body(body: Body, slots: list[Any], observe: Observer | None) -> None:
+def _run_body(body: Body, state: Run) -> None:
+    slots, observe = state.slots, state.observe
     for call in body.calls:
-        values = run_call(call, slots, observe)
+        values = run_call(call, state)
         for result, value in zip(call.results, values, strict=True):
             slots[result.slot] = value
         if observe is not None:
@@ -70,13 +84,17 @@ def _run_body(body: Body, slots: list[Any], observe: Observer | None) -> None:
             slots[slot] = None
 
 
-def _enter(body: Body, slots: list[Any], observe: Observer | None, *inputs: Value) -> tuple[Value, ...]:
+def _enter(body: Body, state: Run, *inputs: Value) -> tuple[Value, ...]:
+    # A loop whose condition never turns false would otherwise hang on a damaged file.
+    state.block_runs += 1
+    if state.block_runs > MAX_BLOCK_RUNS:
+        raise RuntimeError(f"nested blocks ran more than {MAX_BLOCK_RUNS} times")
     if len(inputs) != len(body.inputs):
         raise ValueError(f"a block of {len(body.inputs)} inputs is given {len(inputs)}")
     for slot, value in zip(body.inputs, inputs, strict=True):
-        slots[slot] = value
-    _run_body(body, slots, observe)
-    return tuple(slots[slot] for slot in body.outputs)
+        state.slots[slot] = value
+    _run_body(body, state)
+    return tuple(state.slots[slot] for slot in body.outputs)
 
 
 def _settled(call: Call, result: Result, value: Value) -> Value:

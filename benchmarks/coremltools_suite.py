@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory(prefix="coremltools-suite-") as folder:
             names = _chosen(options, Path(folder))
-            record = options.record or Path(folder) / "record.jsonl"
+            # Absolute, since the workers run in the folder of their own.
+            record = (options.record or Path(folder) / "record.jsonl").resolve()
             lines = _run(names, options, record, Path(folder))
     document = summarise(lines, names, read_exceptions(EXCEPTIONS), whole=options.merge is not None or options.all)
     json.dump(document, sys.stdout, indent=1)

@@ -46,6 +46,7 @@ def _swiftformer(
 def _mobilevit_v2(
     width: str, *, parameters: int, macs: int, timm_top: tuple[float, float], milliseconds: float | None = None
 ) -> ModelSpec:
+    # The SwiftFormer paper measured three of the seven widths, on the same phone as its own models.
     latency = () if milliseconds is None else (_on_iphone_14(milliseconds),)
     return ModelSpec(
         name=f"mobilevitv2_{width}",
@@ -62,6 +63,7 @@ def _mobilevit_v2(
     )
 
 
+# Its table is one experiment: one phone, one converter, so these latencies compare with each other.
 def _on_iphone_14(milliseconds: float) -> Published:
     return Published(metric="latency_ms", value=milliseconds, source=_SWIFTFORMER_SOURCE, device=_IPHONE_14)
 

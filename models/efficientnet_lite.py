@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from swiftdeploy.errors import CheckpointError
 from swiftdeploy.spec import Reading
 
+# TensorFlow's default; torch's is 1e-5, and loads as silently.
 _EPS = 1e-3
 # (kernel, stride of the first block, expansion, out channels, blocks): table 1 of the paper.
 _STAGES = (
@@ -28,6 +29,7 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
+# Fixed in the Lite variants, whatever the width.
 _STEM, _HEAD = 32, 1280
 
 
@@ -41,6 +43,7 @@ class SamePaddingConv2d(nn.Conv2d):
         """(B, C, H, W) -> (B, D, ceil(H / stride), ceil(W / stride))."""
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         height, width = (_padding(side, kernel, stride) for side in input.shape[2:])
+        # Symmetric padding is the convolution's own; only strides leave an odd pixel over.
         if height == width and height % 2 == 0:
             return F.conv2d(input, self.weight, None, self.stride, height // 2, 1, self.groups)
         edges = (width // 2, width - width // 2, height // 2, height - height // 2)
@@ -55,6 +58,7 @@ class MBConv(nn.Module):
         hidden = channels * expansion
         self.expands = expansion != 1
         self.residual = stride == 1 and channels == out_channels
+        # The first stage does not expand, and has no such layers, not even as identities.
         if self.expands:
             self._expand_conv = nn.Conv2d(channels, hidden, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(hidden, eps=_EPS)
@@ -94,6 +98,7 @@ class EfficientNetLite(nn.Module):
                 channels = out_channels
         self._conv_head = nn.Conv2d(channels, _HEAD, 1, bias=False)
         self._bn1 = nn.BatchNorm2d(_HEAD, eps=_EPS)
+        # Without weights, but the package has it; it acts in training only.
         self._dropout = nn.Dropout(0.2)
         self._fc = nn.Linear(_HEAD, num_classes)
 
@@ -116,6 +121,7 @@ def read(state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, atten
 
     Raises CheckpointError where the first key of this architecture is missing.
     """
+    # One naming, one function: nothing beside the weights changes what they mean.
     del config, attention
     stem, head = state.get("_conv_stem.weight"), state.get("_fc.weight")
     if stem is None or head is None:

@@ -18,6 +18,7 @@ from swiftdeploy.spec import Reading
 
 from .provenance import origin_of, timm_preprocessing
 
+# Two by two pixels at every stage.
 _PATCH = 2
 # Channels of the stem and the five stages at width 1.0, and transformer blocks of each stage.
 _STEM = 32
@@ -63,6 +64,7 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
+        # Twofold, where MobileNet-v2 expands sixfold: the paper's choice.
         hidden = 2 * channels
         self.residual = stride == 1 and channels == out_channels
         self.conv1_1x1 = ConvNormAct(channels, hidden)
@@ -89,7 +91,9 @@ class SeparableSelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, P, N) -> (B, C, P, N)."""
+        # One channel of scores, then keys, then values: the order in which the release stacks them.
         query, key, value = self.qkv_proj(x).split([1, self.channels, self.channels], dim=1)
+        # One context vector for each pixel position: the patches exchange, the positions do not.
         context = (key * query.softmax(dim=-1)).sum(dim=-1, keepdim=True)
         return self.out_proj(F.relu(value) * context)
 
@@ -112,6 +116,7 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # One group over channels, pixels and patches: what the release calls a layer norm in two dimensions.
         self.norm1 = nn.GroupNorm(1, channels)
         self.attn = SeparableSelfAttention(channels)
         self.norm2 = nn.GroupNorm(1, channels)
@@ -138,6 +143,7 @@ class MobileViTV2Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W), odd sides made even by bilinear resizing."""
         height, width = (_PATCH * -(-side // _PATCH) for side in x.shape[2:])
+        # Aligned corners, as timm has it; the map stays even afterwards.
         if (height, width) != tuple(x.shape[2:]):
             x = F.interpolate(x, size=(height, width), mode="bilinear", align_corners=True)
         x = self.conv_1x1(self.conv_kxk(x))
@@ -167,6 +173,7 @@ class MobileViTV2(nn.Module):
         self.stages = nn.Sequential()
         for stage, (base, depth) in enumerate(zip(_CHANNELS, _TRANSFORMERS, strict=True)):
             out_channels = int(base * width)
+            # Only the first stage keeps the resolution; the stem has halved it already.
             blocks: list[nn.Module] = [InvertedResidual(channels, out_channels, stride=2 if stage else 1)]
             if stage == 1:
                 blocks.append(InvertedResidual(out_channels, out_channels, stride=1))
@@ -244,6 +251,7 @@ def read(state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, atten
             hint="give timm's checkpoint; look at the keys with: swiftdeploy inspect CHECKPOINT",
         )
     preprocessing = None
+    # Without a config the catalog row says the same; with one, a fine-tuned size or mean may differ.
     if origin_of(config) == "timm":
         zeros, ones = (0.0,) * 3, (1.0,) * 3
         preprocessing = timm_preprocessing(config, size=256, crop_pct=0.888, mean=zeros, std=ones)

@@ -24,6 +24,7 @@ def origin_of(config: Mapping[str, Any] | None) -> Origin | None:
     """Whose config it is: "timm", "hf" (transformers), or None without one and for anything else."""
     if not config:
         return None
+    # First, because transformers' wrapper around timm writes a model_type as well, and its weights are timm's.
     if "pretrained_cfg" in config or isinstance(config.get("architecture"), str):
         return "timm"
     if "model_type" in config or "architectures" in config:
@@ -40,6 +41,7 @@ def hf_preprocessing(config: Mapping[str, Any] | None, *, size: int = 224) -> Pr
     stored = dict((config or {}).get("preprocessor_config") or {})
     sides = stored.get("size", size)
     if isinstance(sides, Mapping):
+        # "height" and "width" ask for both sides, which distorts; "shortest_edge" keeps the aspect.
         squash = "shortest_edge" not in sides
         side = int(sides.get("shortest_edge", sides.get("height", size)))
     else:
@@ -54,6 +56,7 @@ def hf_preprocessing(config: Mapping[str, Any] | None, *, size: int = 224) -> Pr
         )
     return Preprocessing(
         resize=side,
+        # A crop_size is stored even where cropping is off.
         crop=cropped if stored.get("do_center_crop") else side,
         interpolation=_RESAMPLING[resample],
         squash=squash,
@@ -83,6 +86,7 @@ def timm_preprocessing(
             f"pretrained_cfg interpolates by {interpolation!r}", hint="bilinear and bicubic are known"
         )
     return Preprocessing(
+        # timm rounds down: 224 / 0.95 is 235.
         resize=int(side / float(stored.get("crop_pct") or crop_pct)),
         crop=side,
         interpolation=interpolation,

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from swiftdeploy.spec import ATTENTIONS, Attention
 
+# One ratio serves all variants, the convolutional encoders and the MLPs alike.
 MLP_RATIO = 4
 
 
@@ -42,8 +43,10 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
+        # Starts at 1, so these branches work from the first step; the block's own two start nearly closed.
         self.layer_scale = nn.Parameter(torch.ones(channels, 1, 1))
         self.dwconv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels)
+        # Between two convolutions, without an activation: an exporter can fold it either way.
         self.norm = nn.BatchNorm2d(channels)
         self.pwconv1 = nn.Conv2d(channels, hidden, kernel_size=1)
         self.act = nn.GELU()
@@ -64,10 +67,13 @@ class EfficientAdditiveAttention(nn.Module):
     def __init__(self, channels: int, attention: Attention) -> None:
         super().__init__()
         self.attention = attention
+        # Cancels in `token_l2`, which normalises the scores afterwards; it stays because the release computes it.
         self.scale = channels**-0.5
+        # A matrix of one column, not a vector: training recipes exempt vectors from weight decay.
         self.w_g = nn.Parameter(torch.randn(channels, 1))
         self.to_query = nn.Linear(channels, channels)
         self.to_key = nn.Linear(channels, channels)
+        # The capital letter is the release's; any other name would cost every official checkpoint.
         self.Proj = nn.Linear(channels, channels)
         self.final = nn.Linear(channels, channels)
 
@@ -79,7 +85,9 @@ class EfficientAdditiveAttention(nn.Module):
         # The softmax runs over one element. It stays as released, because it gives w_g a gradient of exactly zero
         # (instead of none), and that is why weight decay leaves its mark on w_g.
         weights = scores.softmax(dim=-1) if self.attention == "sum" else F.normalize(scores, dim=1)
+        # A sum, not a mean: the output depends on the number of tokens, hence on the resolution, by design.
         global_query = (weights * query).sum(dim=1, keepdim=True)
+        # What is added is the unit query, not the projection that it came from.
         return self.final(self.Proj(global_query * key) + query)
 
 
@@ -111,6 +119,7 @@ class SwiftFormerEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        # It brings its own residual, and no norm stands before the attention, which normalises for itself.
         x = self.local_representation(x)
         attended = self.attn(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
         x = x + self.layer_scale_1 * attended
@@ -155,6 +164,7 @@ class SwiftFormer(nn.Module):
         self.features = features
         self.distillation = distillation and not features
         self.patch_embed = _stem(in_channels, widths[0])
+        # One flat list: official key names count stages and embeddings in one sequence.
         self.network = nn.ModuleList()
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             if stage:
@@ -182,11 +192,13 @@ class SwiftFormer(nn.Module):
                 maps.append(self.get_submodule(f"norm{index}")(x))
         if self.features:
             return tuple(maps)
+        # Flattened first, as transformers does, so that the two agree to the last bit.
         pooled = self.norm(x).flatten(2).mean(-1)
         logits: Tensor = self.head(pooled)
         if not self.distillation:
             return logits
         distilled: Tensor = self.dist_head(pooled)
+        # Published accuracies are those of the mean; in training each head has a loss of its own.
         return (logits, distilled) if self.training else (logits + distilled) / 2
 
 
@@ -202,6 +214,7 @@ def _stem(in_channels: int, width: int) -> nn.Sequential:
 
 
 def _initialise(module: nn.Module) -> None:
+    # w_g is a bare parameter and keeps its N(0, 1): `swiftformer_evidence` builds on that.
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -230,5 +243,6 @@ def swiftformer_l3(**options: Unpack[SwiftFormerOptions]) -> SwiftFormer:
 
 def swiftformer_digits(**options: Unpack[SwiftFormerOptions]) -> SwiftFormer:
     """The same blocks, narrow, for ten handwritten digits at 32 px: small enough to train in minutes."""
+    # Grey digits come in three equal channels, so the demo takes the road of any camera image.
     options.setdefault("num_classes", 10)
     return SwiftFormer(widths=(16, 24, 48, 96), depths=(2, 2, 2, 2), **options)

@@ -31,7 +31,9 @@ import torch
 from torch import Tensor
 
 SHRUNKEN = 0.01
+# Standard errors. Simulated: two or three decayed nets in a thousand are not recognised, which costs a question only.
 LIMIT = 4.0
+# With one block there is no common factor to test, and few elements look normal whatever they are.
 _FEWEST_BLOCKS = 2
 _FEWEST_ELEMENTS = 96
 # P(sqrt(n) * D > 1.95) is 0.001 for a fully specified distribution; the scale is estimated, so it is less still.
@@ -40,10 +42,12 @@ _KOLMOGOROV = 1.95
 
 def decayed_only(vectors: Sequence[Tensor]) -> str | None:
     """The sentence that concludes from w_g tensors, each (C, 1), that only weight decay ever moved them, or None."""
+    # Factors may be as small as 1e-5, and fourth powers of them leave float32.
     flat = [vector.detach().double().flatten() for vector in vectors]
     if len(flat) < _FEWEST_BLOCKS or sum(v.numel() for v in flat) < _FEWEST_ELEMENTS:
         return None
     scales = [float(v.square().mean().sqrt()) for v in flat]
+    # Zeros are not decay: somebody wrote them, perhaps to strip the dead branch.
     if min(scales) == 0.0 or max(scales) > SHRUNKEN:
         return None
     if not _one_factor(scales, [v.numel() for v in flat]):
@@ -58,6 +62,7 @@ def decayed_only(vectors: Sequence[Tensor]) -> str | None:
 
 def _one_factor(scales: Sequence[float], counts: Sequence[int]) -> bool:
     logs = [math.log(scale) for scale in scales]
+    # Weighted by the counts, since the variance of log(rms) is 1 / (2 n).
     mean = sum(n * x for n, x in zip(counts, logs, strict=True)) / sum(counts)
     chi_square = sum(2 * n * (x - mean) ** 2 for n, x in zip(counts, logs, strict=True))
     freedom = len(scales) - 1
@@ -68,6 +73,7 @@ def _one_factor(scales: Sequence[float], counts: Sequence[int]) -> bool:
 
 def _standard_normal(values: Tensor) -> bool:
     n = values.numel()
+    # Raw moments: the mean is known to be 0, and an estimated one would hide a shift.
     mean = float(values.mean()) * math.sqrt(n)
     skewness = float(values.pow(3).mean()) / math.sqrt(15 / n)
     kurtosis = (float(values.pow(4).mean()) - 3) / math.sqrt(24 / n)

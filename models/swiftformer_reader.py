@@ -22,7 +22,9 @@ from .swiftformer_evidence import decayed_only
 Naming = Literal["official", "hf", "timm"]
 
 _OWNER: Mapping[Naming, str] = {"official": "the official release", "hf": "Hugging Face", "timm": "timm"}
+# No entry for official names: the release had both generations.
 _GENERATION: Mapping[Naming, Attention] = {"hf": "sum", "timm": "token_l2"}
+# Prefixes that no other of the namings has; heads and norms are called alike in all three.
 _FIRST_KEY: Mapping[Naming, re.Pattern[str]] = {
     "official": re.compile(r"(patch_embed\.\d|network\.)"),
     "hf": re.compile(r"swiftformer\."),
@@ -63,6 +65,7 @@ def read(state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, atten
     """
     naming = _naming_of(state)
     origin = origin_of(config)
+    # Both transformers and timm convert official names themselves, so those may stand beside either config.
     if origin is not None and naming not in ("official", origin):
         raise CheckpointError(
             f"keys are named by {_OWNER[naming]}, but the config beside them is of {_OWNER[origin]}",
@@ -106,8 +109,10 @@ def _official(key: str, naming: Naming) -> str:
 
 def _arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"features": "norm0.weight" in state}
+    # A backbone has no heads, and saying so would be an argument that its factory contradicts.
     if not arguments["features"]:
         arguments["distillation"] = "dist_head.weight" in state
+    # A missing head is left to the strict comparison of keys, which names it.
     if "head.weight" in state:
         arguments["num_classes"] = int(state["head.weight"].shape[0])
     if "patch_embed.0.weight" in state:
@@ -127,6 +132,7 @@ def _generation(state: Mapping[str, Tensor], owner: Naming, asked: str | None) -
                 f"these weights come from {_OWNER[owner]}, which computes {known!r} attention, not {asked!r}",
                 hint="leave --attention out; the wrong generation loads without an error and answers nonsense",
             )
+        # Converters rename keys and ask no questions; this is how first-release weights reach timm's names.
         if known == "token_l2" and evidence is not None:
             raise CheckpointError(
                 f"weights of {_OWNER[owner]} are 'token_l2', but these were trained as 'sum': {evidence}",
@@ -137,6 +143,7 @@ def _generation(state: Mapping[str, Tensor], owner: Naming, asked: str | None) -
         raise CheckpointError(
             f"attention 'token_l2' contradicts the weights: {evidence}", hint="use --attention sum, or leave it out"
         )
+    # The evidence can only speak for `sum`: that a vector was trained does not show by what.
     if asked == "sum" or (asked is None and evidence is not None):
         return "sum", f"attention is 'sum': {evidence}" if evidence else "attention is 'sum': so said the user"
     if asked == "token_l2":

@@ -42,6 +42,7 @@ def build(
     reading = _read(checkpoint, spec, stages[-1][0], attention)
     given = {**reading.arguments, **arguments}
     module = _make(spec, given)
+    # timm says which layers hold the classes and the channels; for any other module nobody does.
     if spec.factory.startswith(timm_models.PREFIX):
         adapted = timm_models.arguments_from(module, reading.state)
         if adapted.keys() - arguments.keys():
@@ -51,6 +52,7 @@ def build(
     report = compare(module.state_dict(), state, ignored=checkpoint.ignored)
     require_strict(report, source=checkpoint.source, model=spec.name)
     notes = _trained(state, checkpoint.source, spec) + _widened(state, checkpoint.source)
+    # Strictness is proved above; torch would still object to the absent batch counters of old files.
     module.load_state_dict(dict(state), strict=False)
     if prefix:
         notes = (f"prefix {prefix!r} stripped from every key", *notes)
@@ -73,6 +75,7 @@ def build_untrained(
     spec = _catalogued(spec)
     _check_attention(spec, attention, arguments)
     given = dict(arguments) if attention is None else {**arguments, "attention": attention}
+    # Seeding must not disturb the caller's own random numbers.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = _make(spec, given)
@@ -93,6 +96,7 @@ def _check_attention(spec: ModelSpec, attention: str | None, arguments: Mapping[
             f"{spec.name} has no attention generation {attention!r}",
             hint=f"choose from {', '.join(spec.attention)}" if spec.attention else "leave --attention out",
         )
+    # A free argument would override what the reader concluded, without a word.
     if spec.attention and "attention" in arguments:
         raise UsageError(
             "the attention generation is no free argument: it comes from the weights", hint="use --attention"
@@ -119,6 +123,7 @@ def _make(spec: ModelSpec, arguments: Mapping[str, Any]) -> nn.Module:
     factory = catalog.resolve(spec.factory)
     try:
         module = factory(**arguments)
+    # A factory may know better than we what its user did wrong.
     except SwiftdeployError:
         raise
     except Exception as error:
@@ -165,11 +170,13 @@ def _oracle(
     preprocessing = spec.preprocessing
     if reading is not None and reading.preprocessing is not None:
         preprocessing = reading.preprocessing
+    # Before reparameterising: folded batch norms take their running statistics.
     module.eval()
     if spec.factory.startswith(timm_models.PREFIX):
         preprocessing = timm_models.preprocessing(module) or preprocessing
         module = timm_models.reparameterize(module)
     channels = arguments.get("in_channels", arguments.get("in_chans", len(preprocessing.mean)))
+    # Every later stage multiplies mean and std by channel; a wrong length would fail far from here.
     if channels != len(preprocessing.mean):
         preprocessing = _for_channels(preprocessing, channels)
         note = f"preprocessing for {channels} channels is assumed: the mean over the published channels"

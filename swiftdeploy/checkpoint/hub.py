@@ -10,6 +10,7 @@ from swiftdeploy.errors import CheckpointError, DependencyError
 PREFIX = "hf-hub:"
 
 _FORM = re.compile(r"hf-hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+# By name, never "*": a repository may hold gigabytes of other formats, and code.
 _CONFIGS = ["config.json", "preprocessor_config.json"]
 _SAFETENSORS = ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"]
 _PICKLES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"]
@@ -25,6 +26,7 @@ def fetch(source: str, *, cache_dir: str | None) -> Path:
     if match is None:
         raise CheckpointError(f"{source!r} is no hub id", hint="write hf-hub:org/name or hf-hub:org/name@revision")
     try:
+        # Optional, and slow to import: only hub ids pay for it.
         import huggingface_hub
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
@@ -40,6 +42,7 @@ def fetch(source: str, *, cache_dir: str | None) -> Path:
         return Path(found)
 
     try:
+        # Offline, the client answers with the cached folder, or raises LocalEntryNotFoundError.
         folder = snapshot(_CONFIGS + _SAFETENSORS)
         if not any(folder.glob("model*.safetensors")):
             folder = snapshot(_CONFIGS + _PICKLES)

@@ -46,8 +46,10 @@ def require_strict(report: KeyReport, *, source: str, model: str) -> None:
     kinds = {"missing": report.missing, "unexpected": report.unexpected, "mis-shaped": report.misshaped}
     present = {kind: keys for kind, keys in kinds.items() if keys}
     counts = ", ".join(f"{len(keys)} {kind}" for kind, keys in present.items())
+    # A wrong variant differs in hundreds of keys; a few of each kind tell which one it is.
     share = _SHOWN // len(present)
     examples = "; ".join(f"{kind} {', '.join(keys[:share])}" for kind, keys in present.items())
+    # Nothing in common is another architecture; something in common is another variant.
     if report.loaded == 0:
         hint = f"no key of {source} belongs to {model}: is it another architecture?"
     else:

@@ -25,6 +25,7 @@ def check_file(path: Path, *, most: int = FILE_BYTES) -> None:
                 hint="give the path of a checkpoint file or folder",
             )
         size = path.stat().st_size
+        # Permissions show only when a byte is read.
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
@@ -50,6 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
     check_file(path, most=JSON_BYTES)
     try:
         document = json.loads(path.read_bytes())
+    # Deep nesting overflows the parser before it is invalid.
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is not JSON: {error}", hint="copy or download it again") from error
     if not isinstance(document, dict):

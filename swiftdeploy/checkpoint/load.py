@@ -30,6 +30,7 @@ def load(source: str, *, cache_dir: str | None = None) -> Checkpoint:
         path, name = fetch(source, cache_dir=cache_dir), source
     else:
         path = Path(source).expanduser()
+        # "." and "/" have no name of their own, and the path itself must not reach a manifest.
         name = path.name or path.resolve().name
     files = locate(path)
     state: dict[str, Any] = {}
@@ -43,6 +44,7 @@ def load(source: str, *, cache_dir: str | None = None) -> Checkpoint:
         state.update(tensors)
         ignored, notes = ignored + others, notes + chosen
         formats.add(kind)
+    # An index that promises more than the shards hold means an incomplete download.
     lost = sorted(set(files.shard_of) - set(state))
     if lost:
         raise CheckpointError(
@@ -87,6 +89,7 @@ def _check_shard(file: Path, tensors: Mapping[str, Any], state: Mapping[str, Any
 def _digest(weights: tuple[Path, ...]) -> str:
     if len(weights) == 1:
         return sha256_of(weights[0])
+    # The form of `sha256sum`, so that anybody can check it by hand.
     lines = "".join(f"{sha256_of(file)}  {file.name}\n" for file in sorted(weights))
     return hashlib.sha256(lines.encode()).hexdigest()
 

@@ -53,6 +53,7 @@ def _in_folder(folder: Path, names: list[str]) -> Files:
         if name in names:
             return _files(folder / name, beside=True)
     weights = [name for name in names if name.endswith(_WEIGHT_SUFFIXES)]
+    # Training folders hold one file under any name; with several, a guess could pick the wrong epoch.
     if len(weights) == 1:
         return _files(folder / weights[0], beside=True)
     if weights:
@@ -87,11 +88,13 @@ def _shards(index: Path) -> dict[str, str]:
     if not isinstance(mapping, dict) or not mapping:
         raise CheckpointError(f"{index.name} has no weight_map", hint="copy or download it again")
     for name in mapping.values():
+        # A shard named "../x" would read outside the folder.
         if not isinstance(name, str) or PurePath(name).name != name or not name.endswith((".safetensors", ".bin")):
             raise CheckpointError(
                 f"{index.name} names the shard {name!r}",
                 hint="shards are files beside the index; do not trust this one",
             )
+    # One reader serves all shards, and a pickle must not slip in among safetensors.
     if len({PurePath(name).suffix for name in mapping.values()}) != 1:
         raise CheckpointError(f"{index.name} mixes formats", hint="copy or download it again")
     return mapping

@@ -44,6 +44,7 @@ def read_pickled(path: Path) -> tuple[Any, str]:
     """
     with path.open("rb") as file:
         magic = file.read(4)
+    # The suffix says nothing: .pth files are archives since torch 1.6 and bare pickles before.
     zipped = magic == b"PK\x03\x04"
     if zipped:
         _inspect(path)
@@ -79,6 +80,7 @@ def _inspect(path: Path) -> None:
 
 def _check_entries(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     names = {entry.filename.split("/", 1)[-1] for entry in entries}
+    # torch.load would hand such a file to the TorchScript loader, which is another thing to trust.
     if "constants.pkl" in names:
         raise CheckpointError(
             f"{path.name} is a TorchScript program, not a checkpoint", hint="save model.state_dict() instead"

@@ -35,6 +35,7 @@ def unwrap(loaded: Any, name: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         raise CheckpointError(
             f"{name} holds a {type(loaded).__name__}, not a state dict", hint="save model.state_dict() instead"
         )
+    # Tensors on top are a flat state dict, even where one of its entries is called "model".
     if not any(isinstance(value, Tensor) for value in loaded.values()):
         for entry in _CONTAINERS:
             inner = loaded.get(entry)
@@ -68,6 +69,7 @@ def sound(state: Mapping[str, Any], name: str) -> tuple[dict[str, Tensor], tuple
             ignored.append(key)
             continue
         _check_form(value, key, name)
+        # Many small keys may still share one large storage, and each becomes a copy.
         total += value.nbytes
         if total > FILE_BYTES:
             raise CheckpointError(f"{name} holds over {FILE_BYTES:,} bytes", hint="is this the checkpoint you mean?")

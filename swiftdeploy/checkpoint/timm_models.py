@@ -38,10 +38,12 @@ def arguments_from(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, 
     found = {}
     for argument, field, axis in (("num_classes", "classifier", 0), ("in_chans", "first_conv", 1)):
         layers = config.get(field) or ()
+        # Distilled families name two classifiers.
         for layer in (layers,) if isinstance(layers, str) else layers:
             stored, own = state.get(f"{layer}.weight"), module.state_dict().get(f"{layer}.weight")
             if stored is None or own is None or stored.dim() != own.dim():
                 continue
+            # An argument that says what is so anyway would only clutter the manifest.
             if stored.shape[axis] != own.shape[axis]:
                 found[argument] = int(stored.shape[axis])
     return found
@@ -60,6 +62,7 @@ def preprocessing(module: nn.Module) -> Preprocessing | None:
     """How timm prepares images for the module: shorter side to floor(size / crop_pct), centre crop."""
     config = getattr(module, "pretrained_cfg", None) or {}
     interpolation = config.get("interpolation", "bicubic")
+    # The catalog default is better than half of a config.
     if not {"input_size", "mean", "std"} <= set(config) or interpolation not in ("bilinear", "bicubic"):
         return None
     side = int(config["input_size"][-1])

@@ -18,6 +18,7 @@ def untouched_norms(state: Mapping[str, Tensor]) -> tuple[tuple[str, ...], int]:
     for norm in norms:
         mean, variance = state[f"{norm}.running_mean"], state.get(f"{norm}.running_var")
         batches = state.get(f"{norm}.num_batches_tracked")
+        # A counter that moved is proof of training, even if the statistics were reset.
         counted = batches is not None and bool((batches != 0).any())
         if not counted and not mean.any() and variance is not None and torch.equal(variance, torch.ones_like(variance)):
             new.append(norm)

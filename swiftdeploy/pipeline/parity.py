@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 
 from swiftdeploy.parity import compare
 from swiftdeploy.parity.locate import Value, first_divergence
+from swiftdeploy.parity.metrics import psnr_db
 from swiftdeploy.parity.samples import Sample, to_input
 from swiftdeploy.parity.stress import stress_
 from swiftdeploy.pipeline.program import PROBABILITIES, Built, intermediates
@@ -23,6 +25,8 @@ from swiftdeploy.runtimes import Runtime, open_artifact, run_samples
 from swiftdeploy.spec import InputKind, Preprocessing
 
 Arrays = Mapping[str, NDArray[Any]]
+_DRAWS = 4
+_WELL_CONDITIONED_DB = 52.0  # above the fp16 gate of 50, since arithmetic rounds too
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +47,7 @@ def answers(
     parts: list[tuple[torch.Tensor, ...]] = []
     with torch.no_grad():
         for start in range(0, len(inputs), batch):
-            result = oracle(inputs[start : start + batch])
-            parts.append((result,) if isinstance(result, torch.Tensor) else tuple(result))
+            parts.append(_tuple(oracle(inputs[start : start + batch])))
     return {name: torch.cat([p[i] for p in parts]).numpy() for i, name in enumerate(names)}
 
 
@@ -62,8 +65,41 @@ def reference(
 
 
 def stressed(oracle: nn.Module, images: torch.Tensor, *, seed: int) -> nn.Module:
-    """A copy of the oracle with stress weights."""
-    return stress_(copy.deepcopy(oracle), images, seed=seed).eval().requires_grad_(False)
+    """A copy of the oracle with stress weights, the first draw of several on which fp16 can be told from a wrong graph.
+
+    Some draws sit on an edge: an attention over a single token normalises one number to its sign, and next to 0 any
+    rounding flips it. What rounding the weights alone does to the eager module shows that, without any artifact.
+    """
+    best, best_db = None, -math.inf
+    for draw in range(_DRAWS):
+        candidate = stress_(copy.deepcopy(oracle), images, seed=seed + draw).eval().requires_grad_(False)
+        quality = _conditioning_db(candidate, images)
+        if best is None or quality > best_db:
+            best, best_db = candidate, quality
+        if quality >= _WELL_CONDITIONED_DB:
+            break
+    if best is None:
+        raise AssertionError("no stress weights were drawn")
+    return best
+
+
+def _conditioning_db(module: nn.Module, images: torch.Tensor) -> float:
+    """PSNR of the eager module with fp16 weights against itself, the worst of outputs and images."""
+    rounded = copy.deepcopy(module)
+    with torch.no_grad():
+        for tensor in (*rounded.parameters(), *rounded.buffers()):
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().float())
+        pairs = zip(_tuple(module(images)), _tuple(rounded(images)), strict=True)
+    worst = math.inf
+    for exact, near in pairs:
+        peak = float(exact.abs().max())
+        worst = min(worst, *(psnr_db(e.numpy(), n.numpy(), peak=peak) for e, n in zip(exact, near, strict=True)))
+    return worst
+
+
+def _tuple(result: Any) -> tuple[torch.Tensor, ...]:
+    return (result,) if isinstance(result, torch.Tensor) else tuple(result)
 
 
 def fusion_report(truth: Reference) -> ParityReport:
@@ -73,8 +109,7 @@ def fusion_report(truth: Reference) -> ParityReport:
     parts = []
     with torch.no_grad():
         for start in range(0, len(truth.inputs) - batch + 1, batch):
-            result = built.module(torch.from_numpy(truth.inputs[start : start + batch]))
-            parts.append((result,) if isinstance(result, torch.Tensor) else tuple(result))
+            parts.append(_tuple(built.module(torch.from_numpy(truth.inputs[start : start + batch]))))
     count = len(parts) * batch
     names = [output.name for output in built.program.outputs]
     found = {name: torch.cat([p[i] for p in parts]).numpy() for i, name in enumerate(names)}

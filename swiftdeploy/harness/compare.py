@@ -123,6 +123,20 @@ def compare(
     return tuple(made)
 
 
+def compare_units(runs: Sequence[Measurement], label: str, unit_a: str, unit_b: str) -> Row:
+    """One model on two compute units or runtimes of one machine; the row's unit is "unit_b / unit_a".
+
+    With one runtime measured under two names this is the machine's noise: a ratio that should be one. Raises UsageError
+    where either was not measured, or the runs mix machines.
+    """
+    _column(runs)
+    a, b = _rounds(runs, label, unit_a), _rounds(runs, label, unit_b)
+    for unit, found in ((unit_a, a), (unit_b, b)):
+        if not found:
+            raise UsageError(f"{label} was not measured on {unit}", hint="name two compute units of the result")
+    return _row(f"{unit_b} / {unit_a}", a, b)
+
+
 def tabulate(
     measurements: Sequence[Measurement], *, published: Mapping[str, Sequence[Published]] | None = None
 ) -> Table:

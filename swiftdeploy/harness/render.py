@@ -14,7 +14,7 @@ import jinja2
 
 from swiftdeploy.errors import UsageError
 from swiftdeploy.harness.model import HarnessModel, check_package, golden_bytes
-from swiftdeploy.harness.plan import Plan
+from swiftdeploy.harness.plan import COMPUTE_UNITS, Plan
 from swiftdeploy.harness.project import NAME, ProjectFiles, project_text
 from swiftdeploy.harness.scheme import scheme_text, workspace_text
 from swiftdeploy.spec import to_plain
@@ -31,8 +31,8 @@ def render(models: Sequence[HarnessModel], destination: Path, *, team: str = "",
     """Write the Xcode project that measures `models` side by side, and answer with its folder, `destination`.
 
     `team` is the ten-character id of an Apple developer team, or empty to fill it in later; `plan` is the default plan
-    where none is given, and its models are replaced. Same input, same bytes. Raises UsageError for no model, a bad team
-    or a destination that exists, ModelError for a missing package or golden data, ArtifactError for a changed package.
+    where none is given, and its models are replaced. Same input, same bytes. Raises UsageError for no model, a bad team,
+    an unknown compute unit or a destination that exists, ModelError for a missing package or golden data, ArtifactError for a changed package.
     """
     if not models:
         raise UsageError("there is no model to measure", hint="name at least one bundle with a Core ML artifact")
@@ -40,6 +40,9 @@ def render(models: Sequence[HarnessModel], destination: Path, *, team: str = "",
         raise UsageError(f"{team!r} is no Apple team id", hint="it has ten capitals and digits; see Membership details")
     if destination.exists():
         raise UsageError(f"{destination} exists", hint="choose another folder, or remove it first")
+    unknown = [unit for unit in (plan or Plan()).compute_units if unit not in COMPUTE_UNITS]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no compute unit", hint=f"choose from {', '.join(COMPUTE_UNITS)}")
     for model in models:
         check_package(model)
     full = dataclasses.replace(plan or Plan(), models=tuple(model.plan() for model in models))

@@ -169,7 +169,7 @@ def phone_fixture():
 
 
 @pytest.fixture(scope="session")
-def swift_root(tmp_path_factory, worker_id="master"):
+def swift_root(tmp_path_factory):
     """A folder for Swift's builds that all workers of this session share."""
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if base.name.startswith("popen-") else base) / "swift"

@@ -118,6 +118,7 @@ def test_what_cannot_be_measured_is_refused(make_model, tmp_path):
     refused(UsageError, "no model", [], destination)
     refused(UsageError, "no Apple team", [good], destination, team="short")
     refused(UsageError, "share a label", [good, make_model("a", package=good.package)], destination)
+    refused(UsageError, "'npu' is no compute unit", [good], destination, plan=Plan(compute_units=("all", "npu")))
     dotted = make_model("b.c"), make_model("b_c")
     refused(UsageError, "share a file name", dotted, destination)
     changed = make_model("d")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from swiftdeploy.errors import UsageError
+from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.harness.model import HarnessModel, check_package, golden_bytes
 from swiftdeploy.harness.plan import COMPUTE_UNITS, Plan
 from swiftdeploy.harness.project import NAME, ProjectFiles, project_text
@@ -31,14 +31,15 @@ def render(models: Sequence[HarnessModel], destination: Path, *, team: str = "",
     """Write the Xcode project that measures `models` side by side, and answer with its folder, `destination`.
 
     `team` is the ten-character id of an Apple developer team, or empty to fill it in later; `plan` is the default plan
-    where none is given, and its models are replaced. Same input, same bytes. Raises UsageError for no model, a bad team,
-    an unknown compute unit or a destination that exists, ModelError for a missing package or golden data, ArtifactError for a changed package.
+    where none is given, and its models are replaced. Same input, same bytes. Raises UsageError for no model, a bad
+    team, an unknown compute unit or a destination that exists, ModelError for a missing package or golden data,
+    ArtifactError for a changed package or a disk that refuses.
     """
     if not models:
         raise UsageError("there is no model to measure", hint="name at least one bundle with a Core ML artifact")
     if team and not _TEAM.fullmatch(team):
         raise UsageError(f"{team!r} is no Apple team id", hint="it has ten capitals and digits; see Membership details")
-    if destination.exists():
+    if destination.exists() or destination.is_symlink():
         raise UsageError(f"{destination} exists", hint="choose another folder, or remove it first")
     unknown = [unit for unit in (plan or Plan()).compute_units if unit not in COMPUTE_UNITS]
     if unknown:
@@ -46,13 +47,15 @@ def render(models: Sequence[HarnessModel], destination: Path, *, team: str = "",
     for model in models:
         check_package(model)
     full = dataclasses.replace(plan or Plan(), models=tuple(model.plan() for model in models))
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
-        _write(staged / NAME, models, full, team)
-        (staged / NAME).rename(destination)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as staged:
+            _write(Path(staged) / NAME, models, full, team)
+            (Path(staged) / NAME).rename(destination)
+    except OSError as error:
+        raise ArtifactError(
+            f"{destination} cannot be written: {error.strerror or error}", hint="check space and permissions"
+        ) from error
     return destination
 
 

@@ -172,14 +172,31 @@ def test_an_existing_destination_stays_as_it_was(make_model, tmp_path):
 
 def test_a_failure_in_the_middle_leaves_nothing(make_model, tmp_path, monkeypatch):
     def fail(*_):
-        raise OSError("no space left on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(rendering, "_write_project", fail)
     model = make_model("a")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ArtifactError, match="cannot be written: No space left"):
         render([model], tmp_path / "Bench")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_interrupt_in_the_middle_leaves_nothing(make_model, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rendering, "_write_project", interrupt)
+    model = make_model("a")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        render([model], tmp_path / "Bench")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_link_in_the_way_is_a_destination_that_exists(make_model, tmp_path):
+    (tmp_path / "Bench").symlink_to(tmp_path / "nowhere")
+    refused(UsageError, "exists", [make_model("a")], tmp_path / "Bench")
 
 
 @pytest.mark.parametrize(

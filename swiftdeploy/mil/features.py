@@ -62,12 +62,12 @@ def to_value(given: Any, feature: Feature, declared: NamedType) -> Value:
     `given` is an array (numpy, torch, nested lists, a number) or, for an image, a PIL image or a uint8 array of shape
     (height, width[, channels]) in RGB order. Raises ModelError where it does not fit.
     """
-    if not isinstance(declared.type, TensorType):
+    dtype = numerics.TORCH_DTYPES.get(declared.type.dtype) if isinstance(declared.type, TensorType) else None
+    if dtype is None or not isinstance(declared.type, TensorType):
         raise ArtifactError(
             f"the input {declared.name!r} is of a type that no input has", hint="export the model again"
         )
     array = _image(given, feature) if feature.kind == "image" else _array(given, feature)
-    dtype = numerics.TORCH_DTYPES[declared.type.dtype]
     if declared.type.shape == () and array.size == 1:
         array = array.reshape(())
     if len(array.shape) != len(declared.type.shape):

@@ -14,6 +14,7 @@ from swiftdeploy.errors import ArtifactError
 
 MAX_MODEL_BYTES = 1 << 29
 _MAX_MANIFEST_BYTES = 1 << 20
+_MAX_PATH = 255
 _MODEL_PATH = "@model_path/"
 _HINT = "copy or export the package again"
 
@@ -56,7 +57,7 @@ def read_model_bytes(package: Package) -> bytes:
 def weight_path(package: Package, name: str) -> Path:
     """The file that a program calls "@model_path/weights/weight.bin". Raises ArtifactError where it lies elsewhere."""
     if not name.startswith(_MODEL_PATH):
-        raise ArtifactError(f"a constant lies in {name!r}, which is no path inside the package", hint=_HINT)
+        raise ArtifactError(f"a constant lies in {name[:80]!r}, which is no path inside the package", hint=_HINT)
     return _inside(package.model.parent, name.removeprefix(_MODEL_PATH), root=package.root)
 
 
@@ -79,6 +80,8 @@ def _root_item(manifest: Path) -> str:
 
 
 def _inside(folder: Path, name: str, *, root: Path | None = None) -> Path:
+    if len(name) > _MAX_PATH:
+        raise ArtifactError(f"the path {name[:40]!r}... has {len(name)} characters", hint=_HINT)
     parts = PurePosixPath(name.replace("\\", "/"))
     if not name or "\0" in name or parts.is_absolute() or ".." in parts.parts:
         raise ArtifactError(f"the path {name!r} leads out of the package", hint=_HINT)

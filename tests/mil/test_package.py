@@ -72,6 +72,12 @@ def test_a_path_that_leads_out_is_refused(tmp_path, path):
         weight_path(opened, f"@model_path/{path}")
 
 
+def test_a_path_too_long_for_a_file_system_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match=r"has 5000 characters") as raised:
+        open_package(write(tmp_path / "a.mlpackage", path="a" * 5000))
+    assert len(raised.value.fact) < 200
+
+
 @pytest.mark.parametrize("name", ["weights/weight.bin", "/etc/hostname", "@other/weights/weight.bin", ""])
 def test_a_weight_file_is_named_from_the_model(tmp_path, name):
     with pytest.raises(ArtifactError, match="no path inside the package"):

@@ -19,12 +19,19 @@ def graph(mb, a):
     return mb.concat(values=(mb.relu(x=x), mb.softmax(x=x, axis=1)), axis=1)
 
 
+@pytest.fixture(scope="module")
+def originals():
+    return {}
+
+
 @pytest.fixture
-def damage(save, tmp_path):
+def damage(save, originals, tmp_path):
     """damage(change) -> path of a package whose specification `change` has edited in place."""
 
     def damage(change, *, graph=graph, arrays=(IMAGE,), ios=16):
-        path = save(graph, arrays, ios=ios)
+        if (graph, ios) not in originals:
+            originals[graph, ios] = save(graph, arrays, ios=ios)
+        path = shutil.copytree(originals[graph, ios], tmp_path / "damaged.mlpackage")
         model = path / "Data" / "com.apple.CoreML" / "model.mlmodel"
         specification = messages.load("Model_pb2").Model.FromString(model.read_bytes())
         change(specification)
@@ -339,6 +346,14 @@ CONSTANTS = {
 def test_a_constant_that_does_not_fit_is_refused(damage, name):
     change, fact = CONSTANTS[name]
     refused(damage(change), fact)
+
+
+def test_an_input_of_texts_is_refused(damage):
+    def change(spec):
+        spec.mlProgram.functions["main"].inputs[0].type.tensorType.dataType = 2
+
+    with pytest.raises(ArtifactError, match="input 'a' is of a type that no input has"):
+        load_program(damage(change)).predict({"a": IMAGE})
 
 
 @pytest.mark.parametrize("keep", [0, 1, 10, 100, 0.5, 0.99])

@@ -28,9 +28,12 @@ public struct ResourceFolders: Sendable {
         throw GoldenError("\(resource) is not among the resources")
     }
 
-    /// The plan in "plan.json", with what `arguments` change of it.
-    public func plan(arguments: [String]) throws -> Plan {
-        let plan = try BenchJSON.decode(Plan.self, from: Data(contentsOf: find("plan.json")))
-        return try plan.changed(PlanChange(arguments: arguments))
+}
+
+extension Plan {
+    /// The plan in the file at `url`, with what `arguments` change of it.
+    public init(contentsOf url: URL, arguments: [String]) throws {
+        let plan = try BenchJSON.decode(Plan.self, from: Data(contentsOf: url))
+        self = try plan.changed(PlanChange(arguments: arguments))
     }
 }

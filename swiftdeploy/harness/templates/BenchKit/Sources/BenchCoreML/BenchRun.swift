@@ -14,7 +14,7 @@
         ) throws -> SavedRun {
             let documents = try documentsFolder()
             let resources = ResourceFolders([documents, bundle])
-            let plan = try resources.plan(arguments: arguments)
+            let plan = try Plan(contentsOf: resources.find("plan.json"), arguments: arguments)
             let journal = try FileJournal(folder: documents)
             let runner = Runner(
                 plan: plan, device: CoreMLDevice(resources: resources), process: currentProcess(host: host),
@@ -34,7 +34,7 @@
         /// A warm predictor for the model called `label`, for a test that brings its own clock.
         public static func predictor(label: String, unit: ComputeUnit, bundle: URL) throws -> any Predictor {
             let resources = ResourceFolders([try documentsFolder(), bundle])
-            let plan = try resources.plan(arguments: ["--models", label])
+            let plan = try Plan(contentsOf: resources.find("plan.json"), arguments: ["--models", label])
             let device = CoreMLDevice(resources: resources)
             let ready = try device.prepare(plan.models[0], unit: unit, timeoutSeconds: plan.loadTimeoutSeconds)
             _ = try warmUp(plan.warmUp) { try ready.predictor.timedPrediction() }

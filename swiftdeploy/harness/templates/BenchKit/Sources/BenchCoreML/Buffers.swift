@@ -85,9 +85,11 @@
         switch spec.dtype {
         case "float16":
             let width = spec.shape.last ?? 1
-            let buffer = try pixelBuffer(
+            let surface = try? pixelBuffer(
                 width: width, height: spec.count / max(width, 1), format: kCVPixelFormatType_OneComponent16Half)
-            return MLMultiArray(pixelBuffer: buffer, shape: shape)
+            // A surface may be too wide for the system; the copy that this saves is then part of every prediction.
+            guard let surface else { return try MLMultiArray(shape: shape, dataType: .float16) }
+            return MLMultiArray(pixelBuffer: surface, shape: shape)
         case "float32": return try MLMultiArray(shape: shape, dataType: .float32)
         case "int32": return try MLMultiArray(shape: shape, dataType: .int32)
         default: throw GoldenError("\(spec.name) has dtype \(spec.dtype), which Core ML does not take")

@@ -48,7 +48,7 @@ enum BenchCommand {
             let device = SimulatedDevice(scenario, golden: folder)
             let process = ProcessFacts(
                 debugBuild: ProcessFacts.isDebugBuild, debuggerAttached: false, host: "command-line")
-            try measure(ResourceFolders([folder]).plan(arguments: arguments), on: device, process, arguments)
+            try measure(Plan(contentsOf: plan, arguments: arguments), on: device, process, arguments)
         case "run":
             try measureHere(plan: path("--plan", arguments), models: path("--folder", arguments), arguments)
         default:
@@ -67,7 +67,7 @@ enum BenchCommand {
             let resources = ResourceFolders([models, plan.deletingLastPathComponent()])
             let device = CoreMLDevice(resources: resources)
             let process = currentProcess(host: "command-line")
-            try measure(resources.plan(arguments: arguments), on: device, process, arguments)
+            try measure(Plan(contentsOf: plan, arguments: arguments), on: device, process, arguments)
         #else
             throw Failure(line: "Core ML is not on this platform; use a Mac, or `simulate`", code: 8)
         #endif

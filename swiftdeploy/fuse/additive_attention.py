@@ -52,6 +52,7 @@ from swiftdeploy.fuse.ledger import Outcome
 from swiftdeploy.fuse.ranges import largest
 
 GUARD = 2.0**-14
+LARGEST_GUARD = 1e-6  # what keeps 0/0 away, as F.normalize's 1e-12 does; a larger bound is a part of the function
 NORM_CEILING = 16.0
 CHANNELS, PIXELS = (1,), (2, 3)
 
@@ -77,6 +78,11 @@ class Core:
     context: fx.Node
     total: fx.Node
 
+    @property
+    def parts(self) -> tuple[Normalised, ...]:
+        """What is normalised: query, key and, except for `sum`, the weights of the tokens."""
+        return (self.query, self.key) if self.alpha is None else (self.query, self.key, self.alpha)
+
 
 def rewrite_attention(graph: fx.GraphModule, images: Tensor) -> Outcome:
     """Rewrite each efficient additive attention that stands in NCHW, images (N, C, H, W) being the calibration set."""
@@ -88,10 +94,13 @@ def rewrite_attention(graph: fx.GraphModule, images: Tensor) -> Outcome:
             cores.append(found)
         elif found:
             declined[found[0]] = found[1]
-    norms = [part.norm for core in cores for part in (core.query, core.key, core.alpha) if part is not None]
+    norms = [part.norm for core in cores for part in core.parts]
     reach = dict(zip(norms, largest(graph, norms, images), strict=True))
     fired: list[str] = []
     for core in cores:
+        if not all(0.0 < reach[part.norm] < math.inf for part in core.parts):
+            declined[core.final.name] = "a norm is 0, Inf or NaN on the calibration images, so no scale can be chosen"
+            continue
         fired.append(core.final.name.removesuffix(".final"))
         _rewrite(graph, core, reach)
     graph.graph.eliminate_dead_code()
@@ -99,52 +108,68 @@ def rewrite_attention(graph: fx.GraphModule, images: Tensor) -> Outcome:
 
 
 def match(graph: fx.GraphModule, node: fx.Node) -> Core | tuple[str, str] | None:
-    """The attention that ends in this convolution; (place, reason) for a near miss; None for anything else."""
+    """The attention that ends in this convolution; (place, reason) for a near miss; None for anything else.
+
+    Anything of the form Wf (Wp (sum over pixels * .) + .) is near enough to deserve a reason.
+    """
     final = conv_of(graph, node)
     if final is None or not _plain(final) or not is_call(final.x, ADD):
         return None
     for product, residual in operands(final.x):
-        projection, query = conv_of(graph, product), normalised(graph, residual, CHANNELS)
-        if projection is None or query is None or not is_call(projection.x, MUL):
+        projection = conv_of(graph, product)
+        if projection is None or not _plain(projection) or not is_call(projection.x, MUL):
             continue
         for context, keyed in operands(projection.x):
-            key = normalised(graph, keyed, CHANNELS)
-            if key is None or not is_call(context, SUM) or list(arg(context, 1)) != list(PIXELS):
+            if not is_call(context, SUM) or list(arg(context, 1)) != list(PIXELS):
                 continue
-            found = _inside(graph, final, projection, query, key, context)
-            return found or (final.name, "the summed value is not the query, nor the query weighted by its own norm")
+            if final.x.kwargs:
+                return final.name, "the sum before it weighs its second term"
+            found = _inside(graph, final, projection, residual, keyed, context)
+            return found if isinstance(found, Core) else (final.name, found)
     return None
 
 
 def _inside(
-    graph: fx.GraphModule, final: Conv, projection: Conv, query: Normalised, key: Normalised, context: fx.Node
-) -> Core | None:
-    summed: Any = arg(context, 0)
+    graph: fx.GraphModule, final: Conv, projection: Conv, residual: fx.Node, keyed: fx.Node, context: fx.Node
+) -> Core | str:
+    """The attention with everything that it normalises, or why it is none."""
+    query, key = normalised(graph, residual, CHANNELS), normalised(graph, keyed, CHANNELS)
+    if isinstance(query, str) or isinstance(key, str):
+        return f"the query {query}" if isinstance(query, str) else f"the key {key}"
+    if query.norm is key.norm:
+        return "query and key are one value, which two scales would pull apart"
     core = Core(
         final=final, projection=projection, query=query, key=key, alpha=None, context=projection.x, total=context
     )
+    summed: Any = arg(context, 0)
     if summed is query.quotient:
         return core
-    if not is_call(summed, MUL):
-        return None
-    for weighting, weighted in operands(summed):
+    for weighting, weighted in operands(summed) if is_call(summed, MUL) else ():
+        if weighted is not query.quotient:
+            continue
         alpha = normalised(graph, weighting, PIXELS)
-        if alpha is not None and weighted is query.quotient and alpha.conv.x is query.quotient:
+        if isinstance(alpha, str):
+            return f"the weight of the tokens {alpha}"
+        if alpha.conv.x is query.quotient:
             return replace(core, alpha=alpha)
-    return None
+    return "the summed value is not the query, nor the query weighted by its own norm"
 
 
-def normalised(graph: fx.GraphModule, node: Any, axes: tuple[int, ...]) -> Normalised | None:
-    """The parts of conv(x) / max(|conv(x)|_2 over `axes`, eps), where nothing else reads conv(x)."""
+def normalised(graph: fx.GraphModule, node: Any, axes: tuple[int, ...]) -> Normalised | str:
+    """The parts of conv(x) / max(|conv(x)|_2 over `axes`, eps), where nothing else reads conv(x); or why not."""
     if not is_call(node, DIV) or not is_call(arg(node, 1), CLAMP_MIN):
-        return None
-    value, norm = arg(node, 0), arg(arg(node, 1), 0)
+        return "is not divided by a guarded norm"
+    value, norm, bound = arg(node, 0), arg(arg(node, 1), 0), scalar(arg(arg(node, 1), 1))
+    if bound is None or bound > LARGEST_GUARD:
+        return f"has a norm bounded by {bound}, which is more than a guard against 0"
     conv = conv_of(graph, value)
-    if conv is None or not is_call(norm, NORM) or arg(norm, 0) is not value or set(value.users) != {node, norm}:
-        return None
+    if conv is None or not is_call(norm, NORM) or arg(norm, 0) is not value:
+        return "is not a convolution over its own norm"
+    if set(value.users) != {node, norm}:
+        return "is read before its norm too"
     order, over, kept = (*norm.args[1:], False, False)[:3] if len(norm.args) > 3 else (2.0, (), False)
     if scalar(order) != 2.0 or tuple(over) != axes or not kept:
-        return None
+        return f"has a norm of order {order} over axes {list(over)}, not of order 2 over {list(axes)}"
     return Normalised(quotient=node, norm=norm, conv=conv)
 
 
@@ -185,12 +210,14 @@ def composed(projection: Conv, final: Conv) -> tuple[Tensor, Tensor]:
 
 def _scale(graph: fx.GraphModule, part: Normalised, reach: Mapping[fx.Node, float]) -> None:
     factor = power_of_two(reach[part.norm])
-    bias = None if part.conv.bias is None else part.conv.bias * factor
-    set_conv(graph, part.conv, weight=part.conv.weight * factor, bias=bias)
+    # Looked up anew: what it reads may be the end of an attention that was rewritten since it was matched.
+    conv = conv_of(graph, arg(part.quotient, 0))
+    if conv is None:
+        raise AssertionError("a matched convolution is gone")
+    bias = None if conv.bias is None else conv.bias * factor
+    set_conv(graph, conv, weight=conv.weight * factor, bias=bias)
 
 
 def power_of_two(largest_norm: float) -> float:
-    """The power of two that brings a norm into [8, 16); 1 where there is nothing to go by."""
-    if not math.isfinite(largest_norm) or largest_norm <= 0.0:
-        return 1.0
+    """The power of two that brings a norm, finite and above 0, into [8, 16)."""
     return 2.0 ** math.floor(math.log2(NORM_CEILING / largest_norm) - 1e-12)

@@ -27,6 +27,7 @@ from swiftdeploy.fuse.graph import (
     place,
     replace,
     set_conv,
+    shape,
     weight_stem,
 )
 from swiftdeploy.fuse.ledger import Outcome
@@ -105,7 +106,7 @@ def _refusal(graph: fx.GraphModule, node: fx.Node) -> str:
                 return f"{conv.name} pads its input with zeros, or looks at neighbours"
             if conv.groups != 1:
                 return f"{conv.name} is grouped"
-        elif mean is None or linear_of(graph, reader) is None:
+        elif linear_of(graph, reader) is None or len(shape(node if mean is None else mean)) != 2:
             return f"{place(reader)} reads it and has no weights to take it"
     return "" if _readers(node) else "its value is an output"
 

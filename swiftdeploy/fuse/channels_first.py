@@ -75,20 +75,25 @@ class _Island:
     def of(self, node: Any) -> Twin | None:
         return self.twins.get(node) if isinstance(node, fx.Node) else None
 
+    def works_on(self, node: fx.Node) -> bool:
+        """Whether `node` holds tokens; pixels that were flattened and no more, as before a mean, are none yet."""
+        twin = self.twins.get(node)
+        return twin is not None and (twin.layout != "bcn" or twin.node is not arg(node, 0))
+
 
 def to_channels_first(graph: fx.GraphModule, images: Tensor) -> Outcome:
     """Give every island that returns to NCHW its NCHW form."""
     del images
     island = _Island(graph, {})
     fired: list[str] = []
-    declined: dict[str, str] = {}
+    ends: list[fx.Node] = []
     for node in list(graph.graph.nodes):
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor | type(None)):
             continue
         twin = _enter(node) or _follow(island, node)
         if twin is None:
-            if any(island.of(source) for source in node.all_input_nodes):
-                declined[place(node)] = f"{node.target} has no channels-first form here"
+            if any(island.works_on(source) for source in node.all_input_nodes):
+                ends.append(node)
             continue
         if twin.layout == "bchw":
             fired.append(place(_leaves(node)))
@@ -96,7 +101,9 @@ def to_channels_first(graph: fx.GraphModule, images: Tensor) -> Outcome:
         else:
             island.twins[node] = twin
     graph.graph.eliminate_dead_code()
-    return Outcome(fired=tuple(fired), declined={} if fired else declined)
+    # What died with the token side of an island that fired is nobody's loss.
+    declined = {place(n): f"{n.target} has no channels-first form here" for n in ends if not n._erased}
+    return Outcome(fired=tuple(fired), declined=declined)
 
 
 def _leaves(node: fx.Node) -> fx.Node:
@@ -195,7 +202,7 @@ def _reduce(island: _Island, node: fx.Node) -> Twin | None:
     arguments: list[Any] = list(node.args[:axes_at])
     arguments[0] = twin.node
     new_axes = [1] if over_channels else [2, 3]
-    new = emit(island.graph, node.target, (*arguments, new_axes, True), before=node, like=node)
+    new = emit(island.graph, node.target, (*arguments, new_axes, True), before=node, like=node, options=node.kwargs)
     return replace(twin, node=new, layout=twin.layout if kept else "bc")
 
 
@@ -216,7 +223,7 @@ def _elementwise(island: _Island, node: fx.Node) -> Twin | None:
     operands: list[Any] = list(node.args[:2])
     twins = [island.of(argument) for argument in operands]
     known = [twin for twin in twins if twin is not None]
-    if not known or len({twin.layout for twin in known}) > 1:
+    if len({(twin.layout, twin.size) for twin in known}) != 1:
         return None
     layout, size = known[0].layout, known[0].size
     arguments: list[Any] = []
@@ -227,11 +234,13 @@ def _elementwise(island: _Island, node: fx.Node) -> Twin | None:
             arguments.append(argument)
         else:
             value = constant(island.graph, argument)
-            if value is None or value.numel() != value.shape[-1] or layout not in ("bnc", "bhwc"):
+            # Tokens end in channels, so a constant that has that axis alone lies along them.
+            if value is None or math.prod(value.shape[:-1]) != 1 or layout not in ("bnc", "bhwc"):
                 return None
             name = str(argument.target)
             arguments.append(add_constant(island.graph, name, value.reshape(1, -1, 1, 1), node))
-    new = emit(island.graph, node.target, (*arguments, *node.args[2:]), before=node, like=node)
+    rest = node.args[2:]
+    new = emit(island.graph, node.target, (*arguments, *rest), before=node, like=node, options=node.kwargs)
     return Twin(node=new, layout=layout, size=size)
 
 

@@ -5,7 +5,7 @@ Rewrites work on ATen-level `torch.fx` graphs. Constants are never changed in pl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,15 +159,26 @@ def flatten_constants(graph: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(tensors, graph.graph)
 
 
-def emit(graph: fx.GraphModule, target: Any, args: Sequence[Any], *, before: fx.Node, like: fx.Node) -> fx.Node:
-    """A new call before `before`. It takes its place in the model from `like`; its shape is worked out."""
+def emit(
+    graph: fx.GraphModule,
+    target: Any,
+    args: Sequence[Any],
+    *,
+    before: fx.Node,
+    like: fx.Node,
+    options: Mapping[str, Any] | None = None,
+) -> fx.Node:
+    """A new call before `before`, `options` being its keyword-only arguments, such as gelu's `approximate`.
+
+    It takes its place in the model from `like`; its shape is worked out.
+    """
     with graph.graph.inserting_before(before):
-        node = graph.graph.call_function(target, tuple(args))
+        node = graph.graph.call_function(target, tuple(args), dict(options or {}))
     for key in ("nn_module_stack", "stack_trace"):
         if key in like.meta:
             node.meta[key] = like.meta[key]
     values = fx.map_arg(tuple(args), lambda n: n.meta["val"])
-    node.meta["val"] = target(*values)
+    node.meta["val"] = target(*values, **(options or {}))
     return node
 
 

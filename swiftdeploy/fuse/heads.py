@@ -27,6 +27,9 @@ def merge_heads(graph: fx.GraphModule, images: Tensor) -> Outcome:
         if first is None or second is None:
             continue
         where = f"{place(arg(node, 0))} + {place(arg(node, 1))}"
+        if node.kwargs:
+            declined[where] = "the sum weighs its second term"
+            continue
         if first[0] is not second[0] or arg(node, 0) is arg(node, 1):
             declined[where] = "the two linears read different values"
             continue

@@ -37,6 +37,7 @@ COPIES = (
     aten.clone.default,
     aten.contiguous.default,
     aten.detach.default,
+    aten.detach_.default,
     aten.alias.default,
     aten.dropout.default,
     aten.dropout_.default,
@@ -53,6 +54,8 @@ SHAPERS = (
     aten._unsafe_view.default,
 )
 CASTS = (aten.to.dtype, aten._to_copy.default, aten.to.dtype_layout)
+FRESH = (aten.clone.default, aten.contiguous.default, *CASTS)  # these alone may answer with memory of their own
+VIEWS = (*SHAPERS, aten.transpose.int, aten.permute.default, aten.select.int, aten.slice.Tensor, aten.unsqueeze.default)
 BROADCASTING = (ADD, SUB, MUL, DIV, aten.maximum.default, aten.minimum.default)
 SOFTMAX = (aten.softmax.int, aten._softmax.default)
 
@@ -61,10 +64,14 @@ def remove_identities(graph: fx.GraphModule, images: Tensor) -> Outcome:
     """Drop copies, casts and reshapes that change nothing. Quiet: these are no decisions, so no ledger entry."""
     del images
     for node in calls(graph, *COPIES):
+        if _parts(node):
+            continue
         if "dropout" not in str(node.target) or arg(node, 1) == 0 or arg(node, 2) is False:
             replace(graph, node, arg(node, 0))
     for node in calls(graph, *SHAPERS, *CASTS):
         source = arg(node, 0)
+        if _parts(node):
+            continue
         same = node.meta["val"].shape == source.meta["val"].shape and node.meta["val"].dtype == source.meta["val"].dtype
         broadcast = node.target in (aten.expand.default, aten.expand_as.default) and _broadcast_by_users(node)
         if same or broadcast:
@@ -78,7 +85,8 @@ def fold_constants(graph: fx.GraphModule, images: Tensor) -> Outcome:
     for node in list(graph.graph.nodes):
         if node.op != "call_function" or not node.all_input_nodes or not isinstance(node.meta.get("val"), torch.Tensor):
             continue
-        if any(constant(graph, source) is None for source in node.all_input_nodes):
+        # A call that writes into its argument would write into the oracle's own buffer.
+        if node.target._schema.is_mutable or any(constant(graph, source) is None for source in node.all_input_nodes):
             continue
         value = node.target(*fx.map_arg(node.args, lambda n: constant(graph, n)), **node.kwargs)
         stem = str(node.all_input_nodes[0].target)
@@ -129,6 +137,20 @@ def merge_spatial_mean(graph: fx.GraphModule, images: Tensor) -> Outcome:
             replace(graph, node, new)
             fired.append(place(node))
     return Outcome(fired=tuple(fired))
+
+
+def _parts(node: fx.Node) -> bool:
+    """Whether a copy keeps two values apart, one of which a later call overwrites."""
+    return node.target in FRESH and (_written(node) or _written(arg(node, 0)))
+
+
+def _written(node: fx.Node) -> bool:
+    """Whether a call writes into this value, or into a view of it."""
+    return any(
+        (user.op == "call_function" and user.target._schema.is_mutable and arg(user, 0) is node)
+        or (is_call(user, *VIEWS) and _written(user))
+        for user in node.users
+    )
 
 
 def _broadcast_by_users(node: fx.Node) -> bool:

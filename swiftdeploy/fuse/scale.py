@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from swiftdeploy.fuse.batch_norm import set_linear
 from swiftdeploy.fuse.graph import (
     DIV,
+    LINEAR,
     MUL,
     Conv,
     calls,
@@ -36,7 +37,8 @@ def fold_into_previous(graph: fx.GraphModule, images: Tensor) -> Outcome:
     fired: list[str] = []
     declined: dict[str, str] = {}
     for node in calls(graph, MUL, DIV):
-        found = _factor(graph, node)
+        # A linear's channels stand last, whatever the rank; a convolution's stand second.
+        found = _factor(graph, node, axis=-1 if any(is_call(a, LINEAR) for a in node.all_input_nodes) else 1)
         if found is None:
             continue
         source, factor = found
@@ -67,8 +69,8 @@ def fold_into_next(graph: fx.GraphModule, images: Tensor) -> Outcome:
     fired: list[str] = []
     declined: dict[str, str] = {}
     for node in calls(graph, MUL, DIV):
-        found = _factor(graph, node)
-        if found is None or len(shape(node)) != 4:
+        found = _factor(graph, node, axis=1) if len(shape(node)) == 4 else None
+        if found is None:
             continue
         source, factor = found
         convs = [conv_of(graph, user) for user in node.users]
@@ -92,13 +94,15 @@ def _scale_inputs(conv: Conv, factor: Tensor) -> Tensor:
     return conv.weight.double() * factor[channel][:, :, None, None]
 
 
-def _factor(graph: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, Tensor] | None:
-    """(x, s in float64 of shape (channels,)) for s*x, x*s or x/s with constant s; None for any other call."""
+def _factor(graph: fx.GraphModule, node: fx.Node, *, axis: int) -> tuple[fx.Node, Tensor] | None:
+    """(x, s in float64 of shape (channels,)) for s*x, x*s or x/s with constant s; None for any other call.
+
+    `axis` is where x has its channels.
+    """
     pairs = operands(node) if is_call(node, MUL) else (operands(node)[0],)
     for source, other in pairs:
-        if not isinstance(source, fx.Node) or constant(graph, source) is not None:
+        if not isinstance(source, fx.Node) or constant(graph, source) is not None or len(shape(source)) < 2:
             continue
-        axis = 1 if len(shape(source)) == 4 else -1
         channels = shape(source)[axis]
         value = _per_channel(graph, other, channels, rank=len(shape(source)), axis=axis)
         if value is not None and shape(source) == shape(node):

@@ -64,6 +64,12 @@ def is_call(node: Any, *targets: Any) -> bool:
     return isinstance(node, fx.Node) and node.op == "call_function" and node.target in targets
 
 
+def overwrites(node: fx.Node) -> bool:
+    """Whether a node is an in-place call, such as add_."""
+    schema = getattr(node.target, "_schema", None)  # Python's own getitem, behind split and chunk, has none
+    return schema is not None and bool(schema.is_mutable)
+
+
 def arg(node: fx.Node, index: int, default: Any = None) -> Any:
     """One positional argument of a call, or the default where the call leaves it out; fx types it as a wide union."""
     return node.args[index] if index < len(node.args) else default

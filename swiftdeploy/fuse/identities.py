@@ -27,6 +27,7 @@ from swiftdeploy.fuse.graph import (
     is_call,
     only_user,
     operands,
+    overwrites,
     place,
     replace,
     shape,
@@ -86,7 +87,7 @@ def fold_constants(graph: fx.GraphModule, images: Tensor) -> Outcome:
         if node.op != "call_function" or not node.all_input_nodes or not isinstance(node.meta.get("val"), torch.Tensor):
             continue
         # A call that writes into its argument would write into the oracle's own buffer.
-        if node.target._schema.is_mutable or any(constant(graph, source) is None for source in node.all_input_nodes):
+        if overwrites(node) or any(constant(graph, source) is None for source in node.all_input_nodes):
             continue
         value = node.target(*fx.map_arg(node.args, lambda n: constant(graph, n)), **node.kwargs)
         stem = str(node.all_input_nodes[0].target)
@@ -147,9 +148,7 @@ def _parts(node: fx.Node) -> bool:
 def _written(node: fx.Node) -> bool:
     """Whether a call writes into this value, or into a view of it."""
     return any(
-        (user.op == "call_function" and user.target._schema.is_mutable and arg(user, 0) is node)
-        or (is_call(user, *VIEWS) and _written(user))
-        for user in node.users
+        (overwrites(user) and arg(user, 0) is node) or (is_call(user, *VIEWS) and _written(user)) for user in node.users
     )
 
 

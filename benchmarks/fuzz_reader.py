@@ -102,11 +102,86 @@ def _build_packages(folder: Path) -> list[Path]:
     models["control"] = ct.convert(
         control, convert_to="mlprogram", minimum_deployment_target=ct.target.iOS17, skip_model_load=True
     )
+    models["families"] = ct.convert(
+        _families(), convert_to="mlprogram", minimum_deployment_target=ct.target.iOS17, skip_model_load=True
+    )
+    models["stateful"] = _stateful()
     paths = []
     for name, model in models.items():
         paths.append(folder / f"{name}.mlpackage")
         model.save(str(paths[-1]))
     return paths
+
+
+def _families() -> Any:
+    """A program with an op of every family that a small image network does not have."""
+    import coremltools as ct
+    import numpy as np
+    from coremltools.converters.mil import Builder
+
+    mb = Builder  # what everybody calls it
+    gates = np.linspace(-1, 1, 4 * 3 * 5, dtype=np.float32)
+
+    @mb.program(input_specs=[mb.TensorSpec((1, 2, 6, 5))], opset_version=ct.target.iOS17)
+    def families(a: Any) -> Any:
+        bigger = mb.resize_bilinear(x=a, target_size_height=9, target_size_width=7, sampling_mode="ALIGN_CORNERS")
+        cropped = mb.crop_resize(
+            x=bigger, boxes=np.array([[0.1, 0.1, 0.9, 0.8]], np.float32), target_height=3, target_width=4
+        )
+        sequence = mb.reshape(x=a, shape=[6, 2, 5])
+        remembered = mb.lstm(
+            x=sequence,
+            initial_h=np.zeros((2, 3), np.float32),
+            initial_c=np.zeros((2, 3), np.float32),
+            weight_ih=gates.reshape(12, 5),
+            weight_hh=gates[:36].reshape(12, 3),
+            output_sequence=True,
+        )[0]
+        narrow = mb.dequantize(
+            input=mb.quantize(input=remembered, scale=np.float32(0.1), output_dtype="int8"), scale=np.float32(0.1)
+        )
+        scattered = mb.scatter(data=narrow, indices=np.array([2, 0], np.int32), updates=np.ones((2, 2, 3), np.float32))
+        picked = mb.gather_nd(x=scattered, indices=np.array([[0, 1], [5, 0]], np.int32))
+        noise = mb.random_uniform(shape=np.array([2, 3], np.int32), low=0.0, high=1.0, seed=3)
+        kept = mb.list_gather(
+            ls=mb.list_write(
+                ls=mb.make_list(init_length=2, elem_shape=(2, 3), dtype="fp32"), index=np.int32(1), value=picked
+            ),
+            indices=np.array([1], np.int32),
+        )
+        pooled = mb.avg_pool(x=cropped, kernel_sizes=[2, 2], pad_type="same")
+        return mb.add(x=mb.squeeze(x=kept, axes=[0]), y=noise), pooled, mb.non_zero(x=mb.cumsum(x=picked, axis=1))
+
+    return families
+
+
+def _stateful() -> Any:
+    import coremltools as ct
+    import numpy as np
+    import torch
+    from torch import nn
+
+    class Sum(nn.Module):
+        """Adds up what it is given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", torch.zeros(2, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            """The sum so far, attending to itself."""
+            self.total.add_(x)
+            wide = self.total.reshape(1, 1, 2, 3)
+            return nn.functional.scaled_dot_product_attention(wide, wide, wide)
+
+    kind = ct.TensorType(shape=(2, 3), dtype=np.float16)
+    return ct.convert(
+        torch.jit.trace(Sum().eval(), torch.zeros(2, 3)),
+        inputs=[ct.TensorType(name="x", shape=(2, 3), dtype=np.float16)],
+        states=[ct.StateType(wrapped_type=kind, name="total")],
+        minimum_deployment_target=ct.target.iOS18,
+        skip_model_load=True,
+    )
 
 
 class Mutator:
@@ -281,7 +356,7 @@ def try_package(path: Path, seed: int) -> str:
                 inputs[feature.name] = random_numbers.integers(0, 256, shape, dtype=np.uint8)
             elif all(0 <= size <= 4096 for size in feature.shape) and np.prod(feature.shape, dtype=float) < 1e6:
                 inputs[feature.name] = random_numbers.random(feature.shape, dtype=np.float32) * 4
-        loaded.predict(inputs)
+        loaded.predict(inputs, loaded.make_state() if loaded.interface.states else None)
     except SwiftdeployError as error:
         return type(error).__name__
     return "ran"
@@ -302,7 +377,7 @@ def work(paths: list[Path], first: int, last: int, at: Any, answers: Any, scratc
         try:
             outcome, detail = try_package(scratch, seed), ""
         except Exception:  # noqa: BLE001 - an exception of any kind is what this looks for
-            outcome, detail = "find", traceback.format_exc(limit=-4)
+            outcome, detail = "find", traceback.format_exc(limit=-4)[-2000:]
         signal.alarm(0)
         answers.put((seed, what, outcome, detail))
     answers.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "", "peak", ""))

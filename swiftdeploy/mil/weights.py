@@ -77,7 +77,8 @@ def open_blobs(path: Path) -> Blobs:
     if path.stat().st_size < _ALIGNMENT:
         raise ArtifactError(f"the weight file {path} is shorter than its header", hint=_HINT)
     try:
-        data = np.memmap(path, dtype=np.uint8, mode="c")
+        # A plain view: each slice of a memmap would carry its bookkeeping along.
+        data = np.memmap(path, dtype=np.uint8, mode="c").view(np.ndarray)
     except OSError as error:
         raise ArtifactError(f"the weight file {path} cannot be read: {error.strerror}", hint=_HINT) from error
     _, version = _HEADER.unpack(data[: _HEADER.size].tobytes())

@@ -192,7 +192,9 @@ def _placements(label: str, run: Measurement) -> dict[str, Any] | None:
 
 
 def _off_the_neural_engine(pair: PairResult) -> list[str]:
-    """Up to ten ops that would not run on the Neural Engine, the costliest first."""
+    """Up to ten ops that would not run on the Neural Engine though they might, the costliest first."""
+    if pair.unit in ("cpuAndGPU", "cpuOnly"):
+        return []
     others = [op for op in pair.placement if op.preferred != "neuralEngine"]
     others.sort(key=lambda op: -(op.cost or 0.0))
     return [f"{op.op} {op.output} ({op.preferred})" for op in others[:10]]

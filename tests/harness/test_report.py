@@ -86,6 +86,7 @@ def test_it_says_what_was_measured(page, runs):
 def test_published_figures_are_marked(page, runs):
     text = " ".join(parse(page).texts)
     assert "iPhone 14, iOS 16 (published)" in text
+    assert "README" in text
     assert 'class="fill m0 published"' in page
     assert 'm0 published"' not in report_html(runs)
 
@@ -131,6 +132,13 @@ def change(run, **changes):
 
 def test_a_clean_run_has_no_notes(runs):
     assert notes(runs[0]) == ()
+
+
+def test_ops_off_the_neural_engine_are_named_where_it_was_allowed(runs):
+    page = report_html(runs)
+    assert page.count("linear linear_0 (cpu)") == 2  # two models on "all"; "cpuOnly" has no choice to tell of
+    assert "softmax softmax_0 (gpu)" in page
+    assert "conv conv_0" not in page
 
 
 @pytest.mark.parametrize("status", ["timed_out", "failed", "crashed"])

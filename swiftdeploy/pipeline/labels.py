@@ -1,4 +1,8 @@
-"""Class labels: a file with one a line, or the name of a set that ships."""
+"""Class labels: a file with one a line, or the name of a set that ships.
+
+imagenet.txt holds the nouns of WordNet 3.0 (Princeton University) for the thousand synsets of ILSVRC 2012, in the order
+of their numbers. WordNet calls two of them "crane"; here each says which.
+"""
 
 from __future__ import annotations
 

@@ -22,12 +22,16 @@ def sha256_of(path: Path) -> str:
 
 
 def records(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> tuple[FileRecord, ...]:
-    """Every file below a folder, sorted by path. Raises ArtifactError for a link: what it names may change unseen."""
+    """Every file below a folder, sorted by path.
+
+    Raises ArtifactError for a link, a pipe or a device: what these name may change unseen, or never end.
+    """
     found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            raise ArtifactError(f"{folder.name}/{name} is a link", hint="a bundle holds plain files only")
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            kind = "a link" if path.is_symlink() else "no plain file"
+            raise ArtifactError(f"{folder.name}/{name} is {kind}", hint="a bundle holds plain files only")
         if path.is_file() and name not in leave_out:
             found.append(FileRecord(path=name, bytes=path.stat().st_size, sha256=sha256_of(path)))
     return tuple(sorted(found, key=lambda record: record.path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
 import types
 import typing
@@ -14,13 +16,14 @@ from typing import Any, Literal
 
 import jsonschema
 
-from swiftdeploy.errors import ArtifactError
+from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SCHEMA_RESOURCE = "manifest.schema.json"
+SIZE_LIMIT = 1 << 26  # bytes; a real one has some 50 kB, and a parser takes many times what it reads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +65,10 @@ class GoldenRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself."""
+    """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself; `seal` covers that.
+
+    The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
+    """
 
     schema: Literal[1]
     tool: Mapping[str, str]
@@ -83,18 +89,31 @@ class Manifest:
     placement: tuple[Mapping[str, str], ...]
     files: tuple[FileRecord, ...]
     tree_sha256: str
+    seal: str = ""
 
 
 def encode(manifest: Manifest) -> str:
-    """The manifest's canonical text: sorted keys, no NaN or infinity, one newline at the end."""
-    return json.dumps(to_plain(manifest), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """The manifest's canonical, sealed text: sorted keys, no NaN or infinity, one newline at the end."""
+    return _sealed(to_plain(manifest))
+
+
+def _sealed(plain: dict[str, Any]) -> str:
+    digest = hashlib.sha256(_canonical({**plain, "seal": ""}).encode()).hexdigest()
+    return _canonical({**plain, "seal": digest})
+
+
+def _canonical(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_manifest(bundle: Path) -> Manifest:
-    """The manifest of a bundle's folder. Raises ArtifactError where it is missing, damaged or of another schema."""
-    path = bundle / MANIFEST_NAME
+    """The manifest of a bundle's folder.
+
+    Raises ArtifactError where it is missing, damaged, of another schema, or not the text that `encode` wrote.
+    """
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        text = _text(bundle)
+        plain = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{bundle.name}/{MANIFEST_NAME} cannot be read: {error}", hint="name a bundle's folder, or export it again"
@@ -106,13 +125,24 @@ def read_manifest(bundle: Path) -> Manifest:
             hint="use the swiftdeploy version that wrote the bundle, or export it again",
         )
     try:
-        jsonschema.validate(plain, load_schema())
+        if _sealed(plain) != text:
+            raise _invalid(bundle, "it was changed after it was written")
+        _validator().validate(plain)
         return from_plain(Manifest, plain)
     except jsonschema.ValidationError as error:
         place = "/".join(str(part) for part in error.absolute_path) or "the top"
         raise _invalid(bundle, f"{place}: {error.message[:160]}") from error
-    except ValueError as error:
+    except (ValueError, UsageError, RecursionError) as error:
         raise _invalid(bundle, str(error)) from error
+
+
+def _text(bundle: Path) -> str:
+    path = bundle / MANIFEST_NAME
+    if not path.is_file() or path.is_symlink():
+        raise OSError("it is no plain file" if path.exists() else "it is missing")
+    if path.stat().st_size > SIZE_LIMIT:
+        raise OSError(f"{path.stat().st_size} bytes are more than a manifest has")
+    return path.read_text(encoding="utf-8")
 
 
 def _invalid(bundle: Path, reason: str) -> ArtifactError:
@@ -124,6 +154,12 @@ def load_schema() -> dict[str, Any]:
     text = resources.files("swiftdeploy.bundle").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
+
+
+@functools.cache
+def _validator() -> Any:
+    # jsonschema.validate would check the schema itself each time, which takes longer than the manifest; a test does it.
+    return jsonschema.Draft202012Validator(load_schema())
 
 
 def make_schema() -> dict[str, Any]:

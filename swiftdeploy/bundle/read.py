@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from swiftdeploy.bundle.hashing import inside, records, tree_digest
 from swiftdeploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -32,7 +33,14 @@ class Bundle:
     def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """The oracle's inputs and outputs by name, sample axis first. Raises ArtifactError where they do not load."""
         record = self.manifest.golden
-        return load_arrays(self.file(record.inputs)), load_arrays(self.file(record.outputs))
+        inputs, outputs = load_arrays(self.file(record.inputs)), load_arrays(self.file(record.outputs))
+        for name, value in (*inputs.items(), *outputs.items()):
+            if value.ndim == 0 or len(value) != len(record.samples) or not record.samples:
+                raise ArtifactError(
+                    f"{self.path.name}: golden {name} has shape {value.shape} for {len(record.samples)} samples",
+                    hint="restore the bundle, or export again",
+                )
+        return inputs, outputs
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -40,10 +48,8 @@ def read_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         raise ArtifactError(f"{path} is no folder", hint="name a bundle's folder: it holds manifest.json")
     manifest = read_manifest(path)
-    for record in manifest.files:
-        inside(path, record.path)
-    for artifact in manifest.artifacts:
-        inside(path, artifact.path)
+    for name in (*(record.path for record in manifest.files), *_named(manifest)):
+        inside(path, name)
     try:
         present = {record.path: record for record in records(path, leave_out=_LEFT_OUT)}
     except OSError as error:
@@ -58,9 +64,25 @@ def read_bundle(path: Path) -> Bundle:
             f"{path.name} is not what its manifest says: {'; '.join(problems)}",
             hint="restore the bundle, or export again",
         )
+    lost = [name for name in _named(manifest) if name not in expected and not _is_folder(name, expected)]
+    if lost:
+        raise ArtifactError(
+            f"{path.name}/{MANIFEST_NAME} describes {lost[0]} and lists no such file", hint="export again"
+        )
     if tree_digest(manifest.files) != manifest.tree_sha256:
         raise ArtifactError(f"{path.name}: the tree digest does not match", hint="restore the bundle, or export again")
     return Bundle(path=path, manifest=manifest)
+
+
+def _named(manifest: Manifest) -> tuple[str, ...]:
+    """Every path that the manifest refers to beside its list of files."""
+    golden = manifest.golden
+    labels = (manifest.labels,) if manifest.labels else ()
+    return (*(artifact.path for artifact in manifest.artifacts), golden.inputs, golden.outputs, *labels)
+
+
+def _is_folder(name: str, files: Iterable[str]) -> bool:
+    return any(file.startswith(f"{name}/") for file in files)
 
 
 def _listed(missing: list[str], foreign: list[str], changed: list[str]) -> tuple[tuple[str, list[str]], ...]:
@@ -71,10 +93,13 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a safetensors file. Raises ArtifactError where it is damaged."""
     try:
         return dict(load_file(str(path)))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path.name} is damaged: {error}", hint="restore the bundle, or export again") from error
 
 
 def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
-    """Write arrays as safetensors, which orders them by itself: the same arrays give the same bytes."""
-    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, str(path))
+    """Write arrays as safetensors, which orders them by itself: the same arrays give the same bytes.
+
+    Raises OSError where the disk refuses: the library's own writer reports that as an error of the format.
+    """
+    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))

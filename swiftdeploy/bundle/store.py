@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
+import fcntl
+import glob
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,9 @@ from pathlib import Path
 from swiftdeploy.errors import ArtifactError, UsageError
 
 _STAGING = ".staging"
+_OLD = ".old"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 _AT_FDCWD = -100 if sys.platform.startswith("linux") else -2
 _RENAME_EXCHANGE = 2  # both Linux's renameat2 and macOS's renameatx_np use this value for a swap
 
@@ -29,53 +34,97 @@ def staged(destination: Path, *, force: bool) -> Iterator[Path]:
     Raises UsageError when the destination exists and `force` is off, ArtifactError when the disk refuses.
     """
     check_destination(destination, force=force)
+    made = [parent for parent in destination.parents if not parent.exists()]
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         _sweep(destination)
-        folder = destination.parent / f".{destination.name}.{os.getpid()}{_STAGING}"
-        folder.mkdir()
+        check_destination(destination, force=force)  # sweeping may have brought an old bundle back
+        folder, lock = _claim(destination)
     except OSError as error:
+        _remove_empty(made)
         raise _refused(destination, error) from error
     try:
         yield folder
         _flush(folder)
-        _commit(folder, destination)
+        _commit(folder, destination, force=force)
     except OSError as error:
         raise _refused(destination, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+        _remove_empty(made)
 
 
 def check_destination(destination: Path, *, force: bool) -> None:
-    """Raise UsageError where a bundle must not be written: something else lies there, or `force` is off."""
-    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-        raise UsageError(f"{destination.name} exists and is no folder", hint="choose another -o DIR")
-    if not destination.exists():
-        return
-    if not force:
-        raise UsageError(f"{destination} exists already", hint="use --force to replace it, or choose another -o DIR")
-    foreign = [p.name for p in destination.iterdir()] if not (destination / "manifest.json").is_file() else []
-    if foreign:
+    """Raise UsageError where a bundle must not be written: something else lies there, or `force` is off.
+
+    Raises ArtifactError where the place cannot even be looked at.
+    """
+    try:
+        if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
+            raise UsageError(f"{destination.name} exists and is no folder", hint="choose another -o DIR")
+        if not destination.exists():
+            return
+        names = sorted(path.name for path in destination.iterdir())
+    except OSError as error:
+        raise _refused(destination, error) from error
+    if names and "manifest.json" not in names:
         raise UsageError(
-            f"{destination} is no bundle: it holds {foreign[0]}",
+            f"{destination} is no bundle: it holds {names[0]}",
             hint="--force replaces bundles only; choose another -o DIR",
         )
+    if not force:
+        raise UsageError(f"{destination} exists already", hint="use --force to replace it, or choose another -o DIR")
 
 
-def _commit(folder: Path, destination: Path) -> None:
-    if not destination.exists():
+def _claim(destination: Path) -> tuple[Path, int]:
+    """A new folder beside the destination and a lock on it, which ends with this process, however that ends.
+
+    Process ids would not do: containers that share a volume all count from 1.
+    """
+    while True:
+        folder = destination.with_name(f".{destination.name}.{secrets.token_hex(6)}{_STAGING}")
+        folder.mkdir()
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):  # another run is sweeping it away: try again
+            lock = os.open(folder, _FOLDER)
+            with _closed_on_error(lock):
+                try:
+                    fcntl.flock(lock, _NOW)
+                except BlockingIOError:
+                    raise
+                except OSError:
+                    return folder, lock  # a file system without locks: there nothing is swept, and nothing refused
+                folder.stat()
+            return folder, lock
+
+
+@contextlib.contextmanager
+def _closed_on_error(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _commit(folder: Path, destination: Path, *, force: bool) -> None:
+    if not force or not destination.exists():  # without force, a bundle that came meanwhile makes the rename fail
         folder.rename(destination)
     elif not _exchange(folder, destination):
-        aside = folder.with_name(folder.name.replace(_STAGING, ".old" + _STAGING))
+        aside = folder.with_name(folder.name.removesuffix(_STAGING) + _OLD)
         destination.rename(aside)
-        folder.rename(destination)
+        try:
+            folder.rename(destination)
+        except OSError:
+            aside.rename(destination)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
     _sync(destination.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:
     """Swap two folders in one step. False where the system or file system cannot."""
-    library = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    library = ctypes.CDLL(None, use_errno=True)
     swap = getattr(library, "renameat2", None) or getattr(library, "renameatx_np", None)
     if swap is None:
         return False
@@ -102,20 +151,27 @@ def _sync(folder: Path) -> None:
 
 def _sweep(destination: Path) -> None:
     """Remove what killed runs left beside the destination; folders of running processes stay."""
-    for path in destination.parent.glob(f".{destination.name}.*{_STAGING}"):
-        owner = path.name.removeprefix(f".{destination.name}.").split(".")[0]
-        if owner.isdigit() and not _alive(int(owner)):
+    prefix = f".{glob.escape(destination.name)}.*"
+    for path in destination.parent.glob(prefix + _OLD):
+        # The only sound copy, where a run without the exchange died between its two renames.
+        if destination.exists():
             shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.rename(destination)
+    for path in destination.parent.glob(prefix + _STAGING):
+        with contextlib.suppress(OSError):
+            lock = os.open(path, _FOLDER)
+            with _closed_on_error(lock):
+                fcntl.flock(lock, _NOW)
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(lock)
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def _remove_empty(folders: list[Path]) -> None:
+    """Take back the parent folders that were made for a bundle which did not come."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _refused(destination: Path, error: OSError) -> ArtifactError:

@@ -24,6 +24,7 @@ Observer = Callable[[str, str, Mapping[str, Any]], None]
 MAX_BLOCK_RUNS = 200_000
 
 FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError)
+_FAULT_HINT = "the package is damaged, or an input holds values that this op cannot take"
 _HINT = "the package is damaged; if Core ML runs it, report this op"
 
 
@@ -63,7 +64,9 @@ def run_call(call: Call, state: Run) -> tuple[Value, ...]:
             arguments["blocks"] = tuple(functools.partial(_enter, body, state) for body in call.bodies)
         answer = call.function(**arguments)
     except FAULTS as error:
-        raise ArtifactError(f"{call.op} {call.name!r} cannot run: {error}", hint=_HINT) from error
+        # torch appends advice for its own users from the second line on.
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ArtifactError(f"{call.op} {call.name!r} cannot run: {first}", hint=_FAULT_HINT) from error
     values = answer if isinstance(answer, tuple) else () if answer is None else (answer,)
     if len(values) != len(call.results):
         raise ArtifactError(

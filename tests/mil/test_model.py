@@ -128,6 +128,16 @@ def test_whole_numbers_may_come_as_floats_and_others_may_not(save):
             loaded.predict({"a": np.array([bad, 1.0])})
 
 
+def test_int8_goes_in_and_out_since_ios26(save):
+    def graph(mb, a):
+        return mb.cast(x=mb.add(x=mb.cast(x=a, dtype="int32"), y=np.int32(100)), dtype="int8")
+
+    loaded = load_program(save(graph, [np.zeros(3, np.int8)], ios=26))
+    found = loaded.predict({"a": np.array([-100, 0, 27], np.int8)})[loaded.outputs[0].name]
+    assert found.dtype == np.int8
+    assert found.tolist() == [0, 100, 127]
+
+
 def test_a_scalar_comes_back_with_one_axis(save):
     loaded = load_program(save(lambda mb, a: mb.reduce_sum(x=a), [np.ones((2, 3), np.float32)]))
     found = loaded.predict({"a": np.ones((2, 3), np.float32)})

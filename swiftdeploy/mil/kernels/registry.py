@@ -48,7 +48,6 @@ class Parameter:
     convert: Callable[[Any], Any]
     required: bool
     variadic: bool
-    constant: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,8 +122,7 @@ def _parameter(keyword: str, wanted: Any, *, required: bool) -> Parameter:
         raise TypeError(f"no value can be converted to {keyword}: {wanted}")
     convert = _CONVERTERS[kind]
     variadic = kind in _VARIADIC
-    constant = kind in _PLAIN
-    return Parameter(keyword=keyword, convert=convert, required=required, variadic=variadic, constant=constant)
+    return Parameter(keyword=keyword, convert=convert, required=required, variadic=variadic)
 
 
 def _as_it_is(value: Any) -> Any:
@@ -185,4 +183,3 @@ _CONVERTERS: dict[Any, Callable[[Any], Any]] = {
     tuple[Any, ...]: tuple,
 }
 _VARIADIC = (tuple[Tensor, ...], tuple[Value, ...], tuple[Any, ...])
-_PLAIN = (str, int, float, bool, tuple[int, ...], tuple[float, ...], tuple[bool, ...], tuple[str, ...])

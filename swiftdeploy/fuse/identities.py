@@ -57,6 +57,7 @@ SHAPERS = (
 CASTS = (aten.to.dtype, aten._to_copy.default, aten.to.dtype_layout)
 FRESH = (aten.clone.default, aten.contiguous.default, *CASTS)  # these alone may answer with memory of their own
 VIEWS = (*SHAPERS, aten.transpose.int, aten.permute.default, aten.select.int, aten.slice.Tensor, aten.unsqueeze.default)
+CHECKS = (aten._assert_tensor_metadata.default,)  # torch.export leaves one before each cast; nothing reads it
 BROADCASTING = (ADD, SUB, MUL, DIV, aten.maximum.default, aten.minimum.default)
 SOFTMAX = (aten.softmax.int, aten._softmax.default)
 
@@ -64,6 +65,8 @@ SOFTMAX = (aten.softmax.int, aten._softmax.default)
 def remove_identities(graph: fx.GraphModule, images: Tensor) -> Outcome:
     """Drop copies, casts and reshapes that change nothing. Quiet: these are no decisions, so no ledger entry."""
     del images
+    for node in calls(graph, *CHECKS):
+        graph.graph.erase_node(node)
     for node in calls(graph, *COPIES):
         if _parts(node):
             continue

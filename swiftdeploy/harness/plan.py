@@ -18,6 +18,9 @@ SCHEMA = 1
 THERMAL_STATES: tuple[Thermal, ...] = ("nominal", "fair", "serious", "critical")
 COMPUTE_UNITS = ("all", "cpuAndNeuralEngine", "cpuAndGPU", "cpuOnly")
 
+# An importer computes every bootstrap again; a plan must not keep it busy for hours.
+MOST_DRAWS = 1 << 31
+
 
 def hotter(a: Thermal, b: Thermal) -> bool:
     """Whether `a` is hotter than `b`."""
@@ -119,6 +122,12 @@ class Plan:
         for name, value in counts.items():
             if value < 1:
                 raise UsageError(f"the plan's {name} is {value}", hint="give a positive number")
+        work = self.rounds * self.predictions_per_round * self.bootstrap.resamples
+        if work > MOST_DRAWS:
+            raise UsageError(
+                f"the plan's bootstrap takes {work:.0e} draws, more than can be computed again",
+                hint="use fewer rounds, predictions or resamples",
+            )
         if not 0 <= self.seed < 1 << 64:
             raise UsageError(f"the plan's seed {self.seed} does not fit 64 bits", hint="use 0 to 2**64 - 1")
         if not 1 <= self.bootstrap.confidence_percent <= 99:

@@ -14,9 +14,9 @@ _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 
 
-def stream(seed: int, count: int) -> npt.NDArray[np.uint64]:
-    """The first `count` numbers of `seed` (0 <= seed < 2**64), uint64 of shape (count,)."""
-    steps = np.arange(1, count + 1, dtype=np.uint64)
+def stream(seed: int, count: int, *, start: int = 0) -> npt.NDArray[np.uint64]:
+    """`count` numbers of `seed` (0 <= seed < 2**64) after the first `start`, uint64 of shape (count,)."""
+    steps = np.arange(start + 1, start + count + 1, dtype=np.uint64)
     z = np.uint64(seed) + steps * _GAMMA  # wraps, as the definition wants
     z = (z ^ (z >> np.uint64(30))) * _MIX_A
     z = (z ^ (z >> np.uint64(27))) * _MIX_B

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from swiftdeploy.harness.splitmix import indices, stream
 
+_DRAWS_AT_ONCE = 1 << 22
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
@@ -77,11 +79,18 @@ def _sum(values: Sequence[float]) -> float:
 def bootstrap_medians(values: Sequence[float], *, resamples: int, seed: int) -> npt.NDArray[np.float64]:
     """Medians of `resamples` draws with replacement, ascending, float64 of shape (resamples,)."""
     count = len(values)
-    drawn = np.asarray(values, dtype=np.float64)[indices(stream(seed, resamples * count), count)]
+    table = np.asarray(values, dtype=np.float64)
     middle = count // 2
     kth = middle if count % 2 else (middle - 1, middle)
-    ordered = np.partition(drawn.reshape(resamples, count), kth, axis=1)
-    medians = ordered[:, middle] if count % 2 else (ordered[:, middle - 1] + ordered[:, middle]) / 2
+    medians = np.empty(resamples)
+    # In pieces: all draws at once would take gigabytes for a long run.
+    piece = max(_DRAWS_AT_ONCE // count, 1)
+    for first in range(0, resamples, piece):
+        rows = min(piece, resamples - first)
+        drawn = table[indices(stream(seed, rows * count, start=first * count), count)]
+        ordered = np.partition(drawn.reshape(rows, count), kth, axis=1)
+        found = ordered[:, middle] if count % 2 else (ordered[:, middle - 1] + ordered[:, middle]) / 2
+        medians[first : first + rows] = found
     return np.sort(medians)
 
 

@@ -1,10 +1,12 @@
 """What the importer accepts, and each thing that it refuses by name."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 
 import jsonschema
+import numpy as np
 import pytest
 
 from swiftdeploy.errors import ArtifactError, UsageError
@@ -132,6 +134,8 @@ def remove(*path):
 
 SAMPLES = ("pairs", 1, "rounds", 2, "samples_ns")
 
+MANY = {"resamples": 10000, "confidence_percent": 95}
+
 EDITS = {
     "another version": (set_at(["schema"], 2), "schema version 2"),
     "an unknown field": (set_at(["extra"], 1), "does not fit the schema"),
@@ -165,6 +169,11 @@ EDITS = {
     "another seed": (set_at(["plan", "seed"], 5), "the seed says"),
     "more rounds planned": (set_at(["plan", "rounds"], 9), "holds 6 rounds, its plan 9"),
     "a rearranged round": (set_at(["pairs", 0, "rounds", 0, "position"], lambda p: (p + 1) % 4), "the seed says"),
+    "a billion rounds planned": (set_at(["plan", "rounds"], 10**9), "does not fit the schema"),
+    "too much to recompute": (
+        lambda d: d["plan"].update(rounds=1000, predictions_per_round=10000, bootstrap=MANY),
+        "more than can be computed again",
+    ),
     "no rounds planned": (set_at(["plan", "rounds"], 0), "does not fit the schema"),
     "a unit twice": (set_at(["plan", "compute_units"], ["all", "all"]), "does not fit the schema"),
     "validity made up": (set_at(["invalid"], ["thermal"]), "its facts say"),
@@ -245,3 +254,43 @@ def test_the_plan_schema_knows_every_field_of_a_plan():
 
     assert set(schema("plan")["properties"]) == {f.name for f in d.fields(Plan)}
     assert set(schema("result")["properties"]) == {f.name for f in d.fields(values.Measurement)}
+
+
+def places(value, path=()):
+    """Every place of a JSON document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+STRANGE = [None, True, -1, 0, 1.5, 1e308, 2**70, "", "x" * 50, [], {}, [[]], {"a": 1}, "0" * 64]
+
+
+def test_no_document_makes_it_stumble(result, write):
+    rng = np.random.default_rng(0)
+    document = json.loads(sealed(result))
+    every = [path for path in places(document) if path and path[0] != "seal"]
+    accepted = 0
+    for _ in range(250):
+        place = every[rng.integers(len(every))]
+        strange = STRANGE[rng.integers(len(STRANGE))]
+        edit = remove(*place) if rng.random() < 0.3 else set_at(place, strange)
+        path = write(result, edit)
+        with contextlib.suppress(ArtifactError):  # and no other error
+            read_result(path, allow=ALLOWANCES)
+            accepted += 1
+    assert accepted < 25  # a few places hold free text, such as the launch's id
+
+
+def test_no_byte_may_change(result, write):
+    path = write(result)
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        place = int(rng.integers(len(data)))
+        changed = bytearray(data)
+        changed[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(changed)
+        with pytest.raises(ArtifactError):
+            read_result(path)

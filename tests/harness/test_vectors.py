@@ -140,6 +140,18 @@ def test_generator_matches_integer_arithmetic_by_definition():
     assert splitmix.stream(2**64 - 3, 50).tolist() == found
 
 
+def test_a_stream_can_be_taken_up_anywhere():
+    whole = splitmix.stream(3, 100)
+    assert splitmix.stream(3, 40, start=60).tolist() == whole[60:].tolist()
+
+
+def test_a_bootstrap_in_pieces_is_the_same_bootstrap(monkeypatch):
+    values = np.random.default_rng(2).random(33).tolist()
+    whole = statistics.bootstrap_medians(values, resamples=101, seed=4)
+    monkeypatch.setattr(statistics, "_DRAWS_AT_ONCE", 70)
+    assert statistics.bootstrap_medians(values, resamples=101, seed=4).tolist() == whole.tolist()
+
+
 def test_indices_cover_their_range_evenly():
     counts = np.bincount(splitmix.indices(splitmix.stream(1, 70_000), 7), minlength=7)
     assert counts.size == 7

@@ -70,6 +70,9 @@ class Comparison:
 class Cell:
     """A figure of a table: ours with an interval, or one that somebody published, which has none."""
 
+    label: str
+    unit: str
+    column: str
     ms: float
     interval: Interval | None = None
     published: bool = False
@@ -78,11 +81,16 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Latencies in ms by ((label, compute unit), column); a column is one phone with one build of its system."""
+    """Latencies in ms; a row is (label, compute unit), a column one phone with one build of its system."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, str], ...]
-    cells: Mapping[tuple[str, str, str], Cell]
+    cells: tuple[Cell, ...]
+
+    def cell(self, label: str, unit: str, column: str) -> Cell | None:
+        """The figure of a row and a column, None where there is none."""
+        wanted = (label, unit, column)
+        return next((cell for cell in self.cells if (cell.label, cell.unit, cell.column) == wanted), None)
 
 
 def compare(
@@ -147,19 +155,21 @@ def tabulate(
     """
     columns = list(dict.fromkeys(m.device.column for m in measurements))
     rows = list(dict.fromkeys((pair.label, pair.unit) for m in measurements for pair in m.pairs))
-    cells: dict[tuple[str, str, str], Cell] = {}
+    cells: list[Cell] = []
     for label, unit in rows:
         for column in columns:
             rounds = _rounds([m for m in measurements if m.device.column == column], label, unit)
             if rounds:
                 found = _estimate(rounds)
-                cells[label, unit, column] = Cell(ms=found.ms, interval=found.interval)
+                cells.append(Cell(label=label, unit=unit, column=column, ms=found.ms, interval=found.interval))
         for stated in _latencies(published or {}, _name(measurements, label)) if unit == "all" else ():
             column = f"{stated.device or 'device not stated'} (published)"
             if column not in columns:
                 columns.append(column)
-            cells[label, unit, column] = Cell(ms=stated.value, published=True, source=stated.source)
-    return Table(columns=tuple(columns), rows=tuple(rows), cells=cells)
+            cells.append(
+                Cell(label=label, unit=unit, column=column, ms=stated.value, published=True, source=stated.source)
+            )
+    return Table(columns=tuple(columns), rows=tuple(rows), cells=tuple(cells))
 
 
 def _latencies(published: Mapping[str, Sequence[Published]], name: str) -> tuple[Published, ...]:

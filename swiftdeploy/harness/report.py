@@ -95,11 +95,11 @@ def _unit(unit: str, column: str, runs: Sequence[Measurement], table: Table, lab
     }
     bars: list[dict[str, Any]] = []
     for index, label in enumerate(labels):
-        ours = table.cells.get((label, unit, column))
+        ours = table.cell(label, unit, column)
         if ours is not None:
             bars.append({"label": label, "colour": index, "cell": ours, "where": ""})
         for other in table.columns:
-            cell = table.cells.get((label, unit, other))
+            cell = table.cell(label, unit, other)
             if cell is not None and cell.published:
                 bars.append({"label": label, "colour": index, "cell": cell, "where": other})
     highest = max((b["cell"].interval.high if b["cell"].interval else b["cell"].ms for b in bars), default=1.0)

@@ -1,11 +1,13 @@
 """Verdicts against known truths: real differences are found, chance is not, and phones stay apart."""
 
+import json
+
 import numpy as np
 import pytest
 
 from swiftdeploy.errors import UsageError
-from swiftdeploy.harness.compare import LAUNCH_MARGIN, compare, tabulate
-from swiftdeploy.spec import Published
+from swiftdeploy.harness.compare import LAUNCH_MARGIN, Comparison, Table, compare, tabulate
+from swiftdeploy.spec import Published, from_plain, to_plain
 
 A, B = "a-fp16", "b-fp16"
 
@@ -141,9 +143,9 @@ def test_published_figures_stand_beside_and_are_marked(plan, measure):
     assert found.published_b == ()
     table = tabulate(run, published=PUBLISHED)
     assert table.columns == ("iPhone14,7, iOS 16.0 (20A362)", "iPhone 14, iOS 16 (published)")
-    cell = table.cells[A, "all", table.columns[1]]
+    cell = table.cell(A, "all", table.columns[1])
     assert (cell.ms, cell.published, cell.interval, cell.source) == (0.7, True, None, "paper, table 1")
-    assert (A, "cpuOnly", table.columns[1]) not in table.cells
+    assert table.cell(A, "cpuOnly", table.columns[1]) is None
 
 
 def test_a_table_keeps_phones_and_systems_in_columns_of_their_own(plan, measure, phone):
@@ -155,6 +157,14 @@ def test_a_table_keeps_phones_and_systems_in_columns_of_their_own(plan, measure,
     table = tabulate(runs)
     assert len(table.columns) == 2
     assert table.rows == ((A, "all"), (A, "cpuOnly"), (B, "all"), (B, "cpuOnly"))
-    assert table.cells[A, "all", table.columns[0]].ms == pytest.approx(1.01, abs=0.01)
-    assert table.cells[A, "all", table.columns[1]].ms == pytest.approx(0.8, abs=0.01)
-    assert not any(cell.published for cell in table.cells.values())
+    assert table.cell(A, "all", table.columns[0]).ms == pytest.approx(1.01, abs=0.01)
+    assert table.cell(A, "all", table.columns[1]).ms == pytest.approx(0.8, abs=0.01)
+    assert not any(cell.published for cell in table.cells)
+
+
+def test_tables_and_comparisons_have_a_json_form(plan, measure):
+    run = [measure(plan, at(1.0, 1.7))]
+    table = tabulate(run, published=PUBLISHED)
+    assert from_plain(Table, json.loads(json.dumps(to_plain(table)))) == table
+    (found,) = compare(run, run, model_a=A, model_b=B, published=PUBLISHED)
+    assert from_plain(Comparison, json.loads(json.dumps(to_plain(found)))) == found

@@ -12,7 +12,8 @@ from typing import Any
 
 from swiftdeploy.errors import ArtifactError
 
-MAX_MODEL_BYTES = 1 << 29
+# Weights lie in files of their own: the specification of the largest programs known takes a few megabytes.
+MAX_MODEL_BYTES = 1 << 26
 _MAX_MANIFEST_BYTES = 1 << 20
 _MAX_PATH = 255
 _MODEL_PATH = "@model_path/"

@@ -376,6 +376,14 @@ def test_too_many_operations_are_refused(save, monkeypatch):
     refused(save(graph, [IMAGE]), "more than 3 operations")
 
 
+def test_a_million_empty_operations_are_refused_before_they_cost_much(damage):
+    def change(spec):
+        operations(spec).MergeFrom([messages.load("MIL_pb2").Operation()] * 1_000_000)
+
+    with pytest.raises(ArtifactError, match=r"not known in|more than 200000 operations"):
+        load_program(damage(change))
+
+
 def nested(mb, a):
     inner = lambda: mb.cond(  # noqa: E731
         pred=mb.greater(x=mb.reduce_sum(x=a), y=0.0), _true_fn=lambda: mb.relu(x=a), _false_fn=lambda: mb.identity(x=a)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from swiftdeploy.mil.kernels.padding import pad_spatial
 from swiftdeploy.mil.kernels.registry import kernel
 
 
@@ -44,7 +45,7 @@ def space_to_batch(x: Tensor, block_shape: tuple[int, ...], paddings: tuple[int,
     """
     top, bottom, left, right = paddings
     a, b = block_shape
-    padded = F.pad(x, (left, right, top, bottom))
+    padded = pad_spatial(x, ((top, bottom), (left, right)))
     n, c, h, w = padded.shape
     parts = padded.reshape(n, c, h // a, a, w // b, b)
     return parts.permute(3, 5, 0, 1, 2, 4).reshape(a * b * n, c, h // a, w // b)

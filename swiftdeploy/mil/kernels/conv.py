@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from swiftdeploy.mil.kernels.padding import pad_spatial, window_padding
+from swiftdeploy.mil.kernels.padding import pad_spatial, padded_shape, window_padding
 from swiftdeploy.mil.kernels.registry import kernel
+from swiftdeploy.mil.numerics import bounded
 
 _CONV: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE: dict[int, Callable[..., Tensor]] = {
@@ -35,6 +36,7 @@ def conv(
     padding = window_padding(
         pad_type, pad, sizes=tuple(x.shape[2:]), windows=_extent(weight, dilations), strides=strides
     )
+    bounded(padded_shape(x, padding))
     if all(before == after for before, after in padding):
         amounts = tuple(before for before, _ in padding)
         return _CONV[rank](x, weight, bias, strides, amounts, dilations, groups)
@@ -62,6 +64,7 @@ def conv_transpose(
     dilations = dilations or (1,) * rank
     windows = _extent(weight, dilations)
     full = tuple((n - 1) * s + k for n, s, k in zip(x.shape[2:], strides, windows, strict=True))
+    bounded((x.shape[0], weight.shape[1] * groups, *full))
     if output_shape is not None:
         wanted = output_shape[2:]
     elif pad_type in ("same", "same_lower"):

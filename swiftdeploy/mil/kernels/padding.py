@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from swiftdeploy.mil.numerics import bounded
+
 
 def window_padding(
     pad_type: str,
@@ -36,8 +38,15 @@ def window_padding(
     return tuple((t - t // 2, t // 2) if lower else (t // 2, t - t // 2) for t in totals)
 
 
+def padded_shape(x: Tensor, padding: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """The shape of `x` (batch, channels, spatial...) with that padding; a negative amount crops."""
+    spatial = (size + before + after for size, (before, after) in zip(x.shape[2:], padding, strict=True))
+    return (*x.shape[:2], *spatial)
+
+
 def pad_spatial(x: Tensor, padding: tuple[tuple[int, int], ...], value: float = 0.0) -> Tensor:
     """`x` (batch, channels, spatial...) with each spatial axis padded by (before, after) elements of `value`."""
+    bounded(padded_shape(x, padding))
     flat = [amount for pair in reversed(padding) for amount in pair]
     return F.pad(x, flat, value=value) if any(flat) else x
 

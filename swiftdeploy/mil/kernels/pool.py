@@ -107,6 +107,8 @@ def _windows(
 ) -> _Windows:
     sizes = tuple(x.shape[2:])
     strides = strides or (1,) * len(sizes)
+    if min(strides) < 1 or min(kernel_sizes) < 1:
+        raise ValueError(f"windows of {kernel_sizes}, {strides} apart, make no sense")
     padding = window_padding(pad_type, pad, sizes=sizes, windows=kernel_sizes, strides=strides)
     overhang = []
     for n, k, s, (before, after) in zip(sizes, kernel_sizes, strides, padding, strict=True):

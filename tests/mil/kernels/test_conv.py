@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from swiftdeploy.mil.kernels.conv import conv, conv_transpose
 from swiftdeploy.mil.kernels.padding import window_padding
 
 RNG = np.random.default_rng(0)
@@ -162,6 +163,20 @@ def test_conv_by_its_definition(predict):
     found = predict(lambda mb, x: mb.conv(x=x, weight=w, strides=[2, 1]), [x])[0]
     for o, i, j in itertools.product(range(3), range(2), range(3)):
         assert found[0, o, i, j] == pytest.approx((x[0, :, 2 * i : 2 * i + 2, j : j + 2] * w[o]).sum(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: conv(x, x, pad_type="custom", pad=(1 << 30, 0, 0, 0)),
+        lambda x: conv(x, x, pad_type="custom", pad=(1 << 20, 1 << 20, 1 << 20, 1 << 20)),
+        lambda x: conv_transpose(x, x, strides=(1 << 20, 1 << 20)),
+        lambda x: conv_transpose(x, x, output_shape=(1, 1, 1 << 20, 1 << 20)),
+    ],
+)
+def test_results_of_absurd_size_are_refused(call):
+    with pytest.raises(ValueError, match="more than this runtime makes"):
+        call(torch.ones(1, 1, 4, 4))
 
 
 @pytest.mark.parametrize(

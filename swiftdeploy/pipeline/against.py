@@ -42,16 +42,17 @@ def verify_against(
     else:
         files = 0
         claims = [_lone_claim(path, checkpoint, model=model, attention=attention, images=images)]
-    reports = tuple(_check(claim) for claim in claims)
+    with console.step(f"loading {checkpoint} as {claims[0].request.model}"):
+        subject = load_subject(claims[0].request)
+        truth = truth_of(subject, subject.oracle, subject.samples)
+    reports = tuple(_check(claim, truth) for claim in claims)
     for report in reports:
         refuse(report.subject, report, hint="the artifact was made from other weights, or by a converter that is wrong")
     return Verification(path=path, files=files, reports=reports)
 
 
-def _check(claim: Claim) -> ParityReport:
+def _check(claim: Claim, truth: parity.Reference) -> ParityReport:
     with console.step(f"comparing {claim.path.name} with {claim.request.checkpoint}"):
-        subject: Subject = load_subject(claim.request)
-        truth = truth_of(subject, subject.oracle, subject.samples)
         runtime = open_artifact(claim.path)
         legs = (
             parity.outputs_leg("outputs", runtime, truth, precision=claim.precision),

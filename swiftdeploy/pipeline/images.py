@@ -39,7 +39,7 @@ def read_image(path: Path, size: tuple[int, int], preprocessing: Preprocessing) 
     try:
         with Image.open(path) as opened:
             image = opened.convert("L" if len(preprocessing.mean) == 1 else "RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UsageError(f"{path} is no readable image: {error}", hint="remove or replace it") from error
     pixels = np.asarray(_fit(image, size, preprocessing), np.uint8)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

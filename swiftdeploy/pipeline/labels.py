@@ -19,7 +19,7 @@ def read_labels(source: str, *, classes: int) -> tuple[str, ...]:
 
     Raises UsageError when the file does not read, a label is empty or doubled, or the count is not `classes`.
     """
-    if source in SETS and not Path(source).exists():
+    if source in SETS and not Path(source).is_file():
         text = resources.files("swiftdeploy.pipeline").joinpath(f"{source}.txt").read_text(encoding="utf-8")
     else:
         try:

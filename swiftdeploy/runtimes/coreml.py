@@ -39,10 +39,8 @@ class CoreMLPackage:
         """Every value that an op of the program computes, in order."""
         seen: list[tuple[str, str, NDArray[Any]]] = []
 
-        def observe(name: str, op: str, outputs: Any) -> None:
-            for value in outputs:
-                if hasattr(value, "numpy"):
-                    seen.append((name, op, value.numpy()))
+        def observe(_: str, op: str, outputs: Mapping[str, Any]) -> None:
+            seen.extend((name, op, value.numpy()) for name, value in outputs.items() if hasattr(value, "numpy"))
 
         self.model.predict(self._feeds(inputs), observe=observe)
         return seen

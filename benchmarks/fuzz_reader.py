@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import multiprocessing
 import os
@@ -299,7 +300,8 @@ def damage_fields(message: Any, dice: random.Random) -> None:
             if hasattr(item, "ListFields"):
                 message = item
                 continue
-            value[dice.randrange(len(value))] = _other(item, dice)
+            with contextlib.suppress(ValueError, TypeError):  # a number that the field cannot hold leaves it as it is
+                value[dice.randrange(len(value))] = _other(item, dice)
             return
         if hasattr(value, "ListFields"):
             if dice.random() < 0.03:

@@ -12,7 +12,7 @@ from swiftdeploy.parity import compare
 from swiftdeploy.pipeline import parity
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest
-from swiftdeploy.pipeline.subject import Subject, load_subject, truth_of
+from swiftdeploy.pipeline.subject import load_subject, truth_of
 from swiftdeploy.pipeline.verify import Verification, verify_bundle
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runtimes import Runtime, open_artifact
@@ -21,11 +21,10 @@ from swiftdeploy.spec import ExportOptions, Precision
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """One artifact and what it claims to be."""
+    """One model, as it would be exported, and the artifacts (path, precision) that claim to hold it."""
 
-    path: Path
-    precision: Precision
     request: ExportRequest
+    artifacts: tuple[tuple[Path, Precision], ...]
 
 
 def verify_against(
@@ -38,56 +37,50 @@ def verify_against(
     """
     if path.is_dir() and path.suffix != ".mlpackage":
         files = verify_bundle(path).files
-        claims = _bundle_claims(path, checkpoint, attention=attention, images=images)
+        claim = _bundle_claim(path, checkpoint, attention=attention, images=images)
     else:
         files = 0
-        claims = [_lone_claim(path, checkpoint, model=model, attention=attention, images=images)]
-    with console.step(f"loading {checkpoint} as {claims[0].request.model}"):
-        subject = load_subject(claims[0].request)
+        claim = _lone_claim(path, checkpoint, model=model, attention=attention, images=images)
+    with console.step(f"loading {checkpoint} as {claim.request.model}"):
+        subject = load_subject(claim.request)
         truth = truth_of(subject, subject.oracle, subject.samples)
-    reports = tuple(_check(claim, truth) for claim in claims)
+    reports = tuple(_check(artifact, precision, truth) for artifact, precision in claim.artifacts)
     for report in reports:
         refuse(report.subject, report, hint="the artifact was made from other weights, or by a converter that is wrong")
     return Verification(path=path, files=files, reports=reports)
 
 
-def _check(claim: Claim, truth: parity.Reference) -> ParityReport:
-    with console.step(f"comparing {claim.path.name} with {claim.request.checkpoint}"):
-        runtime = open_artifact(claim.path)
+def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityReport:
+    with console.step(f"comparing {path.name} with the checkpoint"):
+        runtime = open_artifact(path)
         legs = (
-            parity.outputs_leg("outputs", runtime, truth, precision=claim.precision),
-            parity.weights_leg(runtime, truth.built, precision=claim.precision),
+            parity.outputs_leg("outputs", runtime, truth, precision=precision),
+            parity.weights_leg(runtime, truth.built, precision=precision),
         )
-    gate = compare.GATES[claim.precision].passes
-    return ParityReport(subject=claim.path.name, precision=claim.precision, gate_db=gate, legs=legs)
+    return ParityReport(subject=path.name, precision=precision, gate_db=compare.GATES[precision].passes, legs=legs)
 
 
-def _bundle_claims(path: Path, checkpoint: str, *, attention: str | None, images: Path | None) -> list[Claim]:
+def _bundle_claim(path: Path, checkpoint: str, *, attention: str | None, images: Path | None) -> Claim:
     bundle = read_bundle(path)
     manifest = bundle.manifest
-    name = manifest.model.factory if manifest.model.family == "custom" else manifest.model.name
-    claims = []
-    for artifact in manifest.artifacts:
-        if artifact.path.endswith(".ort"):
-            continue  # an .ort file's weights cannot be read back; its .onnx twin is compared
-        options = ExportOptions(
+    request = ExportRequest(
+        model=manifest.model.factory if manifest.model.family == "custom" else manifest.model.name,
+        destination=path,
+        checkpoint=checkpoint,
+        attention=attention or manifest.model.attention or None,
+        labels=str(bundle.file(manifest.labels)) if manifest.labels else "",
+        images=images,
+        options=ExportOptions(
             batch=max(manifest.inputs[0].shape[0], 1),
             input_size=(manifest.inputs[0].shape[2], manifest.inputs[0].shape[3]),
             input_kind=manifest.input_kind,
             fuse=bool(manifest.fusion),
             verify=False,
-        )
-        request = ExportRequest(
-            model=name,
-            destination=path,
-            checkpoint=checkpoint,
-            attention=attention or manifest.model.attention or None,
-            labels=str(bundle.file(manifest.labels)) if manifest.labels else "",
-            images=images,
-            options=options,
-        )
-        claims.append(Claim(path=bundle.file(artifact.path), precision=artifact.precision, request=request))
-    return claims
+        ),
+    )
+    # An .ort file's weights cannot be read back; its .onnx twin is compared.
+    readable = [artifact for artifact in manifest.artifacts if not artifact.path.endswith(".ort")]
+    return Claim(request=request, artifacts=tuple((bundle.file(a.path), a.precision) for a in readable))
 
 
 def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None) -> Claim:
@@ -108,7 +101,7 @@ def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: st
     request = ExportRequest(
         model=model, destination=path, checkpoint=checkpoint, attention=attention, images=images, options=options
     )
-    return Claim(path=path, precision=_precision(runtime), request=request)
+    return Claim(request=request, artifacts=((path, _precision(runtime)),))
 
 
 def _precision(runtime: Runtime) -> Precision:

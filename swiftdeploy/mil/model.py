@@ -39,6 +39,7 @@ class State:
             raise ModelError(
                 f"the state {name!r} is given with shape {array.shape}", hint=f"its shape is {tuple(cell.value.shape)}"
             )
+        # Core ML keeps states in half precision only.
         cell.value = numerics.settle(torch.from_numpy(array.copy()), torch.float16)
 
     def _cell(self, name: str) -> Cell:
@@ -77,15 +78,13 @@ class LoadedProgram:
 
     def make_state(self) -> State:
         """Fresh states, all zero. Raises ModelError where the function keeps none."""
-        states = [value for value in self.function.inputs if isinstance(value.type, StateType)]
-        if not states:
-            raise ModelError(f"function {self.function_name} keeps no state", hint="call predict without a state")
         cells = {}
-        for value in states:
-            assert isinstance(value.type, StateType)  # noqa: S101 - narrows the type for the reader of the next line
-            tensor = value.type.tensor
-            dtype = numerics.carrier(numerics.TORCH_DTYPES[tensor.dtype])
-            cells[value.name] = Cell(value=torch.zeros([size or 0 for size in tensor.shape], dtype=dtype))
+        for value in self.function.inputs:
+            if isinstance(value.type, StateType):
+                sizes = [size or 0 for size in value.type.tensor.shape]
+                cells[value.name] = Cell(value=torch.zeros(sizes, dtype=torch.float32))
+        if not cells:
+            raise ModelError(f"function {self.function_name} keeps no state", hint="call predict without a state")
         return State(cells=cells)
 
     def predict(

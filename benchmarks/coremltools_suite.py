@@ -2,7 +2,7 @@
 
     python benchmarks/coremltools_suite.py --sample 400 --seed 0 --jobs 2      what CI runs
     python benchmarks/coremltools_suite.py --all --jobs 2                      everything, in hours
-    python benchmarks/coremltools_suite.py --all --shard 1/8 --record 1.jsonl  an eighth; then: --merge 1.jsonl 2.jsonl
+    python benchmarks/coremltools_suite.py --all --shard 1/8 --record 1.jsonl  an eighth; then: --whole --merge *.jsonl
 
 Prints one JSON document. Exit code 1 if a case disagrees that coremltools_suite_exceptions.toml does not list, if a
 listed one agrees, or if a case was lost.
@@ -54,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
             # Absolute, since the workers run in the folder of their own.
             record = (options.record or Path(folder) / "record.jsonl").resolve()
             lines = _run(names, options, record, Path(folder))
-    document = summarise(lines, names, read_exceptions(EXCEPTIONS), whole=options.merge is not None or options.all)
+    partial = options.shard or options.select or options.suite
+    whole = options.whole or bool(options.all and not partial)
+    document = summarise(lines, names, read_exceptions(EXCEPTIONS), whole=whole)
     json.dump(document, sys.stdout, indent=1)
     sys.stdout.write("\n")
     return 0 if document["holds"] else 1
@@ -106,7 +108,7 @@ def summarise(
         "reached_a_prediction": reached,
         "share_that_agrees": round(counts["agreed"] / reached, 6) if reached else None,
         "listed_exceptions": len(disagreed) - len(unlisted),
-        "ops": _by_op(final.values()),
+        "ops": _by_op(final.values(), listed),
         "seconds": round(sum(line["seconds"] for line in final.values()), 1),
         "unlisted_disagreements": unlisted,
         "listed_but_agreeing": passing,
@@ -124,15 +126,15 @@ def _exception(name: str, exceptions: Mapping[str, Any]) -> str | None:
     return next((key for key in exceptions if key.endswith("*") and name.startswith(key[:-1])), None)
 
 
-def _by_op(lines: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
-    """For each op that a predicting case's program holds: how many of those cases agree, and how many there are."""
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+def _by_op(lines: Iterable[Mapping[str, Any]], listed: Mapping[str, str | None]) -> dict[str, dict[str, int]]:
+    """For each op, how many predicting cases hold it: those that agree, those that are listed, and all."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for line in lines:
         if line["outcome"] in ("agreed", "disagreed"):
             for op in line.get("ops", ()):
-                counts[op][0] += line["outcome"] == "agreed"
-                counts[op][1] += 1
-    return {op: (agreed, total) for op, (agreed, total) in sorted(counts.items())}
+                counts[op].update(("all", "agreed") if line["outcome"] == "agreed" else ("all",))
+                counts[op]["listed"] += line["outcome"] == "disagreed" and listed[line["case"]] is not None
+    return {op: {key: counts[op][key] for key in ("agreed", "listed", "all")} for op in sorted(counts)}
 
 
 def _grouped_errors(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -244,6 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--record", type=Path, help="keep one line of JSON a case in this file")
+    parser.add_argument(
+        "--whole", action="store_true", help="the merged records are all there is: no exception is stale"
+    )
     parser.add_argument("--resume", action="store_true", help="leave out the cases that the record already holds")
     parser.add_argument("--list", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, help=argparse.SUPPRESS)

@@ -26,15 +26,21 @@ STRESS_SAMPLES = frozenset({"natural_0", "natural_1", "natural_2", "natural_3", 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """What the stages after loading work on."""
+    """What the stages after loading work on. `synthetic` samples are ours, `images` the user's."""
 
     spec: ModelSpec
     loaded: Loaded
     options: ExportOptions
     preprocessing: Preprocessing
     example: torch.Tensor
-    samples: tuple[Sample, ...]
+    synthetic: tuple[Sample, ...]
+    images: tuple[Sample, ...]
     labels: tuple[str, ...]
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Everything that parity is measured on."""
+        return (*self.synthetic, *self.images)
 
     @property
     def oracle(self) -> nn.Module:
@@ -64,8 +70,7 @@ def load_subject(request: ExportRequest) -> Subject:
     channels = int(loaded.arguments.get("in_channels", spec.channels))
     preprocessing = _for_channels(preprocessing, channels)
     samples = synthetic(side, channels)
-    if request.images is not None:
-        samples = (*samples, *read_images(request.images, side, preprocessing))
+    images = read_images(request.images, side, preprocessing) if request.images is not None else ()
     example = torch.from_numpy(to_input([samples[0].image] * request.options.batch, preprocessing, "tensor"))
     classes = _classes(loaded.module, example)
     labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
@@ -75,7 +80,8 @@ def load_subject(request: ExportRequest) -> Subject:
         options=replace(request.options, labels=labels),
         preprocessing=preprocessing,
         example=example,
-        samples=samples,
+        synthetic=samples,
+        images=images,
         labels=labels,
     )
 
@@ -94,7 +100,10 @@ def prepare(subject: Subject) -> Pair:
 def truth_of(subject: Subject, oracle: nn.Module, samples: Sequence[Sample]) -> parity.Reference:
     """The program of `oracle` (the subject's own, or a stressed copy) beside the eager oracle's answers."""
     kind = subject.options.input_kind
-    images = torch.from_numpy(to_input([s.image for s in samples], subject.preprocessing, kind))
+    # Scales are set by our own samples alone: weights that depended on --images could not be verified without them.
+    known = {sample.name for sample in subject.synthetic}
+    chosen = [sample.image for sample in samples if sample.name in known]
+    images = torch.from_numpy(to_input(chosen, subject.preprocessing, kind))
     built = build(
         oracle,
         images[:1].repeat(subject.options.batch, 1, 1, 1),

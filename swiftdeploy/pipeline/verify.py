@@ -5,6 +5,8 @@ A bundle needs neither the checkpoint nor the model's code: the oracle's answers
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from swiftdeploy import console
 from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bundle
-from swiftdeploy.errors import ArtifactError, ParityError, UsageError
+from swiftdeploy.errors import ArtifactError, ParityError, SwiftdeployError, UsageError
 from swiftdeploy.parity import compare
 from swiftdeploy.report import Leg, ParityReport
 from swiftdeploy.runtimes import open_artifact, run_samples
@@ -68,13 +70,26 @@ def _golden(
             raise ArtifactError(f"the golden data lacks {', '.join(missing) or 'the input'}", hint="export again")
         samples = inputs[runtime.inputs[0].name].astype(np.float32)
         expected = {name: outputs[name] for name in names}
-        found = run_samples(runtime, samples)
+        with _running(artifact.path):
+            found = run_samples(runtime, samples)
         compared = compare.outputs(
             expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
         )
     leg = Leg(name="golden", verdict=compare.worst([o.verdict for o in compared]), outputs=compared)
     gate = compare.GATES[artifact.precision].passes
     return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=gate, legs=(leg,))
+
+
+@contextlib.contextmanager
+def _running(name: str) -> Iterator[None]:
+    """A runtime's own failure as ours: what loads may still hold a graph that cannot be computed."""
+    try:
+        yield
+    except SwiftdeployError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ArtifactError(f"{name} loads and does not run: {reason[0][:200]}", hint="export again") from error
 
 
 def verify_artifact(path: Path, *, seed: int = 0) -> Verification:
@@ -93,7 +108,8 @@ def verify_artifact(path: Path, *, seed: int = 0) -> Verification:
             else generator.standard_normal([size or 1 for size in spec.shape]).astype(np.float32)
             for spec in runtime.inputs
         }
-        answers = runtime.run(feeds)
+        with _running(path.name):
+            answers = runtime.run(feeds)
     broken = sorted(name for name, value in answers.items() if value.dtype.kind == "f" and not np.isfinite(value).all())
     if broken:
         raise ParityError(f"{path.name} gives NaN or Inf in {', '.join(broken)}", hint="try --precision fp32")

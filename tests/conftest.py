@@ -1,0 +1,152 @@
+"""What several folders of tests look at: the shipped digits checkpoint, exported once.
+
+Under pytest-xdist the workers share the results: the first one that needs a bundle makes it, the others wait.
+"""
+
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DIGITS = Path(__file__).parent.parent / "examples" / "digits"
+# On PYTHONPATH as sitecustomize: a process that believes it is another day.
+ANOTHER_DAY = """
+import datetime, time
+
+class Date(datetime.date):
+    @classmethod
+    def today(cls):
+        return cls(1999, 12, 31)
+
+class DateTime(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls(1999, 12, 31, 23, 59, 59, tzinfo=tz)
+
+    @classmethod
+    def utcnow(cls):
+        return cls(1999, 12, 31, 23, 59, 59)
+
+datetime.date, datetime.datetime = Date, DateTime
+time.time = lambda: 946684799.0
+time.time_ns = lambda: 946684799_000000000
+"""
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The folder with the shipped checkpoint, its labels and the held-out images."""
+    return DIGITS
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory, request):
+    """shared(name, make) is a folder that make(folder) filled, once for all workers of a run."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if hasattr(request.config, "workerinput") else base
+
+    def once(name, make):
+        folder = root / f"shared-{name}"
+        with (root / f"shared-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "done").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (folder / "done").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def command():
+    """command(*arguments, ...) runs `swiftdeploy` in a process of its own and answers with the finished process."""
+
+    def run(*arguments, cwd=None, env=None, timeout=300, **options):
+        environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+        line = [sys.executable, "-c", "from swiftdeploy.cli import main; main()", *map(str, arguments)]
+        settings = {"cwd": cwd, "env": {**environment, **(env or {})}, "timeout": timeout, **options}
+        return subprocess.run(line, check=False, capture_output=True, text=True, **settings)
+
+    return run
+
+
+def export_digits(folder):
+    from swiftdeploy.pipeline.export import export
+    from swiftdeploy.pipeline.request import ExportRequest
+    from swiftdeploy.spec import ExportOptions
+
+    export(
+        ExportRequest(
+            model="swiftformer_digits",
+            checkpoint=str(DIGITS / "swiftformer_digits.pth"),
+            attention="token_l2",
+            destination=folder / "digits",
+            options=ExportOptions(targets=("coreml", "onnx"), precisions=("fp16", "fp32")),
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def digits_bundle(shared):
+    """The shipped checkpoint as a verified bundle of all four artifacts, made in this process. Do not write to it."""
+    return shared("digits", export_digits) / "digits"
+
+
+@pytest.fixture
+def digits_copy(digits_bundle, tmp_path):
+    """A copy to tamper with."""
+    return shutil.copytree(digits_bundle, tmp_path / "digits")
+
+
+@pytest.fixture(scope="session")
+def digits_elsewhere(shared, command):
+    """The same export by the command line, in another process, on another day: (bundle, the finished process)."""
+
+    def make(folder):
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(ANOTHER_DAY)
+        seed = "7" if os.environ.get("PYTHONHASHSEED") != "7" else "8"
+        wanted = ("-t", "coreml", "-t", "onnx", "-p", "fp16", "-p", "fp32", "--attention", "token_l2", "--json")
+        done = command(
+            *("export", DIGITS / "swiftformer_digits.pth", "-m", "swiftformer_digits", *wanted),
+            *("-o", folder / "dist"),
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(folder / "site")},
+            cwd=folder,
+        )
+        streams = {"returncode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+        (folder / "process.json").write_text(json.dumps(streams))
+
+    folder = shared("elsewhere", make)
+    process = json.loads((folder / "process.json").read_text())
+    return folder / "dist" / "swiftformer_digits", subprocess.CompletedProcess("swiftdeploy export", **process)
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """The small networks of zoo.py, which is loaded here since tests are no package."""
+    spec = importlib.util.spec_from_file_location("zoo", Path(__file__).parent / "zoo.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["zoo"] = module
+    spec.loader.exec_module(module)
+    module.torch.set_num_threads(1)
+    return module.Zoo(tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.fixture(scope="session")
+def network(zoo):
+    """network("tiny" or a factory's name, size, **arguments) -> zoo.Network, built once."""
+    return zoo.network
+
+
+@pytest.fixture(scope="session")
+def written(zoo):
+    """written("coreml" or "onnx", precision, of=(name, size, *arguments), **options) -> path, written once."""
+    return zoo.written

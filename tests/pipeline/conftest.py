@@ -1,0 +1,53 @@
+"""Loading images and running artifacts without the code under test."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from swiftdeploy import catalog
+from swiftdeploy.checkpoint import build, load
+from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.request import ExportRequest
+from swiftdeploy.spec import ExportOptions
+
+
+@pytest.fixture(scope="session")
+def held_out(digits):
+    """All held-out digits: pixels (360, 3, 32, 32) float32 from 0 to 255, and their classes."""
+    files = sorted((digits / "images").glob("*/*.png"))
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB"), dtype=np.float32) for file in files])
+    return pixels.transpose(0, 3, 1, 2), np.array([int(file.parent.name) for file in files])
+
+
+@pytest.fixture(scope="session")
+def oracle(digits):
+    """The digits model as loaded: eager, unfused, fp32."""
+    weights = load(str(digits / "swiftformer_digits.pth"))
+    return build(weights, catalog.find("swiftformer_digits"), attention="token_l2").module
+
+
+@pytest.fixture(scope="session")
+def scores(oracle, held_out):
+    """The oracle's logits (360, 10) on the held-out digits."""
+    with torch.no_grad():
+        return oracle(torch.from_numpy((held_out[0] / 255 - 0.5) / 0.5)).numpy()
+
+
+@pytest.fixture
+def export_to(tmp_path, digits):
+    """export_to(request changes..., **options) exports the digits model, or another, below tmp_path."""
+
+    def run(*, request=None, **options):
+        plain = {
+            "model": "swiftformer_digits",
+            "checkpoint": str(digits / "swiftformer_digits.pth"),
+            "attention": "token_l2",
+            "destination": tmp_path / "dist" / "bundle",
+            **(request or {}),
+        }
+        if plain.get("untrained") is not None:
+            plain["checkpoint"] = None
+        return export(ExportRequest(**plain, options=ExportOptions(**options)))
+
+    return run

@@ -90,7 +90,7 @@ def to_channels_first(graph: fx.GraphModule, images: Tensor) -> Outcome:
     for node in list(graph.graph.nodes):
         if node.op != "call_function" or not isinstance(node.meta.get("val"), Tensor | type(None)):
             continue
-        twin = _enter(node) or _follow(island, node)
+        twin = _follow(island, node) or _enter(node)  # in an island of one column, a reshape may look like an entry
         if twin is None:
             if any(island.works_on(source) for source in node.all_input_nodes):
                 ends.append(node)
@@ -156,18 +156,15 @@ def _reshape(island: _Island, node: fx.Node) -> Twin | None:
     if twin is None or not twin.full:
         return None
     batch, channels, height, width = shape(twin.node)
-    forms: dict[tuple[int, ...], tuple[Layout, ...]] = {
-        (batch, height * width, channels): ("bhwc", "bnc"),
-        (batch, height, width, channels): ("bnc",),
-        (batch, channels, height, width): ("bcn",),
-    }
-    results: dict[tuple[int, ...], Layout] = {
-        (batch, height * width, channels): "bnc",
-        (batch, height, width, channels): "bhwc",
-        (batch, channels, height, width): "bchw",
-    }
-    wanted = shape(node)
-    return replace(twin, layout=results[wanted]) if twin.layout in forms.get(wanted, ()) else None
+    steps: tuple[tuple[tuple[Layout, ...], tuple[int, ...], Layout], ...] = (
+        (("bhwc", "bnc"), (batch, height * width, channels), "bnc"),
+        (("bnc",), (batch, height, width, channels), "bhwc"),
+        (("bcn",), (batch, channels, height, width), "bchw"),
+    )
+    # The layout decides first: with as many channels as rows and columns, the shapes alone are one.
+    results = (result for layouts, form, result in steps if twin.layout in layouts and shape(node) == form)
+    layout = next(results, None)
+    return replace(twin, layout=layout) if layout else None
 
 
 def _linear(island: _Island, node: fx.Node) -> Twin | None:

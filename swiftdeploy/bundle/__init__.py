@@ -4,6 +4,7 @@ from swiftdeploy.bundle.hashing import artifact_digest, records, sha256_of, tree
 from swiftdeploy.bundle.manifest import (
     MANIFEST_NAME,
     ArtifactRecord,
+    DeviceRecord,
     GoldenRecord,
     Manifest,
     ModelRecord,
@@ -17,6 +18,7 @@ __all__ = [
     "MANIFEST_NAME",
     "ArtifactRecord",
     "Bundle",
+    "DeviceRecord",
     "GoldenRecord",
     "Manifest",
     "ModelRecord",

@@ -64,6 +64,21 @@ class GoldenRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceRecord:
+    """One result of a device that was imported after the export, and which phone it comes from.
+
+    `models` are the labels that it measured, `allowed` the spoiling facts that whoever imported it let pass.
+    """
+
+    path: str
+    launch_id: str
+    created_at: str
+    device: str
+    models: tuple[str, ...]
+    allowed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
     """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself; `seal` covers that.
 
@@ -89,6 +104,7 @@ class Manifest:
     placement: tuple[Mapping[str, str], ...]
     files: tuple[FileRecord, ...]
     tree_sha256: str
+    device: tuple[DeviceRecord, ...] = ()
     seal: str = ""
 
 

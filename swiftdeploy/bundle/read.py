@@ -78,7 +78,8 @@ def _named(manifest: Manifest) -> tuple[str, ...]:
     """Every path that the manifest refers to beside its list of files."""
     golden = manifest.golden
     labels = (manifest.labels,) if manifest.labels else ()
-    return (*(artifact.path for artifact in manifest.artifacts), golden.inputs, golden.outputs, *labels)
+    device = (record.path for record in manifest.device)
+    return (*(artifact.path for artifact in manifest.artifacts), golden.inputs, golden.outputs, *labels, *device)
 
 
 def _is_folder(name: str, files: Iterable[str]) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_map_only
 
 from swiftdeploy import console
 from swiftdeploy.errors import ConversionError
@@ -52,15 +53,24 @@ def capture(module: nn.Module, example: Tensor) -> fx.GraphModule:
         ) from error
     for node in graph.graph.nodes:
         value = operator.attrgetter(node.target)(graph) if node.op == "get_attr" else node.meta.get("val")
-        if isinstance(value, Tensor):
-            node.meta["val"] = torch.empty(value.shape, dtype=value.dtype, device="meta")
+        node.meta["val"] = tree_map_only(Tensor, _shape_only, value)
     return graph
+
+
+def _shape_only(value: Tensor) -> Tensor:
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
 
 
 def origin(node: fx.Node) -> str:
     """Path of the module that computed a node, "" for the outermost one."""
     stack = node.meta.get("nn_module_stack")
     return str(next(reversed(stack.values()))[0]) if stack else ""
+
+
+def op_name(call: fx.Node) -> str:
+    """The ATen op of a call without its namespace and overload; a Python function's own name for the few of those."""
+    schema = getattr(call.target, "_schema", None)
+    return str(schema.name).removeprefix("aten::") if schema is not None else str(getattr(call.target, "__name__", ""))
 
 
 def freeze(module: nn.Module, example: Tensor, *, input_name: str, output_names: Sequence[str] = ()) -> Program:
@@ -101,8 +111,20 @@ def _name_values(traced: torch.jit.ScriptModule, graph: fx.GraphModule) -> dict[
     calls = [n for n in graph.graph.nodes if n.op == "call_function"]
     values = [n for n in traced.graph.nodes() if n.kind().startswith("aten::")]
     kinds = [_TRACED_NAMES.get(n.kind(), n.kind()) for n in values]
-    if kinds != [call.target._schema.name for call in calls]:
+    if kinds != [f"aten::{op_name(call)}" for call in calls]:
         return {}  # names only help to explain a divergence; a graph that traces otherwise still converts
+    origins: dict[str, str] = {}
     for value, call in zip(values, calls, strict=True):
-        value.output().setDebugName(call.name)
-    return {call.name: origin(call) for call in calls}
+        name = _value_name(call, origins)
+        value.output().setDebugName(name)
+        origins[name] = origin(call)
+    return origins
+
+
+def _value_name(call: fx.Node, taken: Collection[str]) -> str:
+    """Module path and op, as they read in Xcode and Netron: network_0_2_attn_to_query_conv2d."""
+    base = "_".join(filter(None, (*origin(call).split("."), op_name(call))))
+    name, number = base, 1
+    while name in taken:
+        name, number = f"{base}_{number}", number + 1
+    return name

@@ -65,7 +65,8 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     with the same values (then also in another layout). Single numbers are left to the outputs.
     """
     dtype = np.float16 if precision == "fp16" else np.float32
-    wanted = {name: value.astype(dtype) for name, value in expected.items() if _weighty(value)}
+    with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
+        wanted = {name: value.astype(dtype) for name, value in expected.items() if _weighty(value)}
     present = {name: value for name, value in stored.items() if _weighty(value)}
     values = {_fingerprint(value) for value in present.values()}
     problems = [
@@ -144,16 +145,24 @@ def _fingerprint(value: NDArray[Any]) -> bytes:
     return np.sort(value.astype(np.float32), axis=None).tobytes()
 
 
+def _neutral(value: NDArray[Any]) -> bool:
+    """All 1 or all 0, as an untrained norm's gain and shift: converters drop the product and the sum, and the tensor."""
+    return bool((value == 1).all() or (value == 0).all())
+
+
 def _problem(name: str, value: NDArray[Any], present: Arrays, values: set[bytes]) -> str:
     """What is wrong with a tensor; empty when it is stored, under its name or merged into an equal one."""
     stored = present.get(name)
     if stored is None:
-        return "" if _fingerprint(value) in values else "no tensor of the artifact has these values"
+        found = _neutral(value) or _fingerprint(value) in values
+        return "" if found else "no tensor of the artifact has these values"
     if stored.size != value.size:
         return f"{stored.size} values stored, {value.size} expected"
     if stored.shape == value.shape or 1 in (stored.ndim, value.ndim):
         equal = np.array_equal(stored.ravel(), value.ravel())
     else:
         equal = _fingerprint(stored) == _fingerprint(value)
+    if equal:
+        return ""
     difference = metrics.relative_l2(value.astype(np.float64).ravel(), stored.astype(np.float64).ravel())
-    return "" if equal else f"stored values differ by {difference:.2%}"
+    return f"stored values differ by {difference:.2%}"

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from swiftdeploy.capture import Program, capture, freeze, origin
+from swiftdeploy.capture import Program, capture, freeze, op_name, origin
 from swiftdeploy.fuse import constants, fuse
 from swiftdeploy.parity.locate import Value
 from swiftdeploy.report import RewriteRecord
@@ -131,7 +131,7 @@ def _with_softmax(graph: fx.GraphModule) -> fx.GraphModule:
 
 def histogram(graph: fx.GraphModule) -> dict[str, int]:
     """How many calls of each ATen op a graph holds."""
-    names = (n.target._schema.name.removeprefix("aten::") for n in graph.graph.nodes if n.op == "call_function")
+    names = (op_name(n) for n in graph.graph.nodes if n.op == "call_function")
     return dict(sorted(Counter(names).items()))
 
 

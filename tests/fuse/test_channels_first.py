@@ -86,6 +86,17 @@ def test_sizes_that_coincide_are_not_taken_for_each_other(apply, net, shape):
     assert not LAYOUT & set(done.ops)
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 1, 1), (2, 4, 4, 4), (2, 6, 4, 1), (2, 6, 1, 4)], ids=str)
+def test_sizes_that_coincide_with_channels_last(apply, net, shape):
+    batch, width, height, columns = shape
+
+    def forward(m, x):
+        flat = m.fc(x.permute(0, 2, 3, 1).reshape(batch, height * columns, width))
+        return flat.reshape(batch, height, columns, width).permute(0, 3, 1, 2)
+
+    assert apply(to_channels_first, net(forward, fc=nn.Linear(width, width)), torch.randn(shape)).ops == ["conv2d"]
+
+
 def test_two_islands_are_two_entries(apply, images, net):
     module = net(lambda m, x: pixels(m.b(tokens(pixels(m.a(tokens(x)), x).relu())), x), a=nn.Linear(6, 6))
     module.b = nn.Linear(6, 6)

@@ -33,8 +33,10 @@ def stress_(module: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
                     drawn.add(part.bias)
             elif isinstance(part, _NORMS) and part.weight is not None:
                 part.weight.uniform_(0.5, 1.5, generator=generator)
-                part.bias.normal_(0.0, 0.2, generator=generator)
-                drawn.update((part.weight, part.bias))
+                drawn.add(part.weight)
+                if part.bias is not None:
+                    part.bias.normal_(0.0, 0.2, generator=generator)
+                    drawn.add(part.bias)
         for parameter in module.parameters():
             if parameter not in drawn:
                 _draw_loose(parameter, generator)

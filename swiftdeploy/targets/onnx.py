@@ -99,7 +99,11 @@ def _describe(model: onnx.ModelProto, metadata: Metadata, labels: Sequence[str])
 
 
 def to_ort(path: Path) -> Path:
-    """Write an .onnx file's .ort form beside it, for ONNX Runtime's reduced mobile build, and answer with its path."""
+    """Write an .onnx file's .ort form beside it, for ONNX Runtime's reduced mobile build, and answer with its path.
+
+    ONNX Runtime orders the tables inside by a hash that changes with every call, so of all that is written here an
+    .ort alone has other bytes each time, of the same content. Raises ConversionError where there is no such form.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # Basic optimisations are portable; higher ones bake this host's kernels into the file.

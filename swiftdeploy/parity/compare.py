@@ -146,7 +146,7 @@ def _fingerprint(value: NDArray[Any]) -> bytes:
 
 
 def _neutral(value: NDArray[Any]) -> bool:
-    """All 1 or all 0, as an untrained norm's gain and shift: converters drop the product and the sum, and the tensor."""
+    """All 1 or all 0, as an untrained norm's gain and shift: converters drop it with its product or sum."""
     return bool((value == 1).all() or (value == 0).all())
 
 

@@ -1,6 +1,6 @@
 """coremltools' own tests, run against the reference runtime: how many of its numeric comparisons hold.
 
-    python benchmarks/coremltools_suite.py --sample 400 --seed 0 --jobs 2      what CI runs
+    python benchmarks/coremltools_suite.py --sample 1000 --seed 0 --jobs 2     what CI runs
     python benchmarks/coremltools_suite.py --all --jobs 2                      everything, in hours
     python benchmarks/coremltools_suite.py --all --shard 1/8 --record 1.jsonl  an eighth; then: --whole --merge *.jsonl
 

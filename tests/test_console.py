@@ -1,0 +1,90 @@
+import logging
+import sys
+import warnings
+
+import pytest
+
+from swiftdeploy import console
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    yield
+    console.configure(verbosity=0, color=True)
+
+
+def noise():
+    sys.stdout.write("a bar\n")
+    sys.stderr.write("a remark\n")
+    warnings.warn("a warning", stacklevel=1)
+    logging.getLogger("lib").warning("a log line")
+
+
+@pytest.mark.parametrize("verbosity", [-1, 0])
+def test_libraries_are_silent(capfd, verbosity):
+    console.configure(verbosity=verbosity, color=False)
+    with console.quiet():
+        noise()
+    found = capfd.readouterr()
+    assert (found.out, found.err) == ("", "")
+
+
+def test_with_v_they_speak_on_stderr_alone(capsys):
+    console.configure(verbosity=1, color=False)
+    with console.quiet(), pytest.warns(UserWarning, match="a warning"):
+        noise()
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "a bar" in found.err
+    assert "a remark" in found.err
+
+
+def test_an_error_passes_through_and_leaves_logging_as_it_was():
+    before = logging.root.manager.disable
+    with pytest.raises(ValueError, match="x"), console.quiet():
+        raise ValueError("x")
+    assert logging.root.manager.disable == before
+
+
+def test_quiet_within_quiet(capfd):
+    with console.quiet():
+        with console.quiet():
+            noise()
+        noise()
+    assert capfd.readouterr() == ("", "")
+    sys.stdout.write("heard\n")
+    assert capfd.readouterr().out == "heard\n"
+
+
+@pytest.mark.parametrize(("verbosity", "expected"), [(-1, ""), (0, "· fusing\n"), (1, "· fusing\n")])
+def test_steps_go_to_stderr(capsys, verbosity, expected):
+    console.configure(verbosity=verbosity, color=False)
+    with console.step("fusing"):
+        pass
+    found = capsys.readouterr()
+    assert (found.out, found.err) == ("", expected)
+    assert console.verbosity() == verbosity
+
+
+def test_notes(capsys):
+    console.configure(verbosity=0, color=False)
+    console.note("one line")
+    assert capsys.readouterr() == ("", "one line\n")
+    console.configure(verbosity=-1, color=False)
+    console.note("one line")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_results_go_to_stdout(capsys):
+    console.configure(verbosity=0, color=False)
+    console.stdout().print("a result")
+    assert capsys.readouterr() == ("a result\n", "")
+
+
+def test_no_color_is_honoured(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.configure(verbosity=0, color=True)
+    assert console.stderr().no_color
+    monkeypatch.delenv("NO_COLOR")
+    console.configure(verbosity=0, color=False)
+    assert console.stderr().no_color

@@ -1,0 +1,38 @@
+import inspect
+
+import pytest
+
+from swiftdeploy import errors
+
+CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.SwiftdeployError)]
+EXPECTED = {
+    "UsageError": 2,
+    "ConfigError": 3,
+    "CheckpointError": 4,
+    "ModelError": 4,
+    "ConversionError": 5,
+    "ParityError": 6,
+    "BudgetError": 6,
+    "ArtifactError": 7,
+    "DependencyError": 8,
+}
+
+
+def test_the_exit_codes_are_the_contract():
+    found = {c.__name__: c.exit_code for c in CLASSES if c is not errors.SwiftdeployError}
+    assert found == EXPECTED
+    assert set(found.values()) <= set(errors.EXIT_CODES)
+    assert sorted(errors.EXIT_CODES) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda c: c.__name__)
+def test_one_line_of_fact_and_one_of_hint(kind):
+    error = kind("a fact\n  of  several\tlines ", hint=" do\nthis ")
+    assert (str(error), error.fact, error.hint) == ("a fact of several lines", "a fact of several lines", "do this")
+    with pytest.raises(TypeError):
+        kind("without a hint")
+
+
+def test_the_tree_is_drawn_in_the_docstring():
+    for name, code in EXPECTED.items():
+        assert any(line.split()[1:3] == [name, str(code)] for line in errors.__doc__.splitlines()), name

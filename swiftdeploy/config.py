@@ -70,6 +70,10 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path.name} cannot be read: {error}", hint="check the file's permissions") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path.name}: {error}", hint="fix the TOML at that line") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path.name} is nested too deeply", hint="a model is a table, and its values are flat"
+        ) from error
     _known(plain, {"output", "models"}, path.name)
     output = plain.get("output", "dist")
     tables = plain.get("models", {})
@@ -98,7 +102,9 @@ def options_of(entry: ModelEntry, where: str) -> ExportOptions:
     except UsageError as error:
         raise ConfigError(f"{where}: {error.fact}", hint=error.hint) from error
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}", hint="see `swiftdeploy export --help` for what is allowed") from error
+        raise ConfigError(
+            f"{where}: {_reason(error)}", hint="see `swiftdeploy export --help` for what is allowed"
+        ) from error
 
 
 def _entry(name: str, table: Any, path: Path) -> ModelEntry:
@@ -111,13 +117,18 @@ def _entry(name: str, table: Any, path: Path) -> ModelEntry:
     try:
         entry = from_plain(ModelEntry, to_plain(table))
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}", hint="see the example in the docs") from error
+        raise ConfigError(f"{where}: {_reason(error)}", hint="see the example in the docs") from error
     options_of(entry, where)
     if (entry.checkpoint is None) == (entry.untrained is None):
         raise ConfigError(
             f"{where} needs a checkpoint or an untrained seed, one of the two", hint='checkpoint = "FILE"'
         )
     return dataclasses.replace(entry, model=entry.model or name)
+
+
+def _reason(error: ValueError) -> str:
+    """The codec's message without the name of our class, which means nothing to the file's author."""
+    return str(error).split(".", 1)[-1]
 
 
 def _known(table: dict[str, Any], known: set[str], where: str) -> None:

@@ -24,9 +24,8 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="swiftdeploy",
     help="Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # boxes take a third of 80 columns, and rich takes time to import
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -54,8 +53,9 @@ app.add_typer(harness)
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and answer with the exit code. A bug is not caught: it shows its traceback."""
     json = "--json" in arguments
+    given = list(arguments) or ["--help"]
     try:
-        answer = typer.main.get_command(app).main(args=list(arguments), prog_name="swiftdeploy", standalone_mode=False)
+        answer = typer.main.get_command(app).main(args=given, prog_name="swiftdeploy", standalone_mode=False)
     except SwiftdeployError as error:
         output.fail(error, json=json)
         return error.exit_code
@@ -65,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         usage = _usage(error)
         if usage is None:
+            if json:
+                output.bug(error)
             raise
         output.fail(usage, json=json)
         return usage.exit_code

@@ -27,9 +27,9 @@ def bench(
     verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
-    """Measure every artifact of a bundle on this host: interleaved, with intervals and the machine's noise.
+    """Measure a bundle's latency on this host.
 
-    Core ML packages run in the reference runtime, which is made for exactness, not for speed. For a phone's latency
+    Artifacts take turns, and intervals and the machine's noise are stated. Core ML packages run in the reference runtime, which is made for exactness, not for speed. For a phone's latency
     use swiftdeploy harness.
 
     Example: swiftdeploy bench dist/swiftformer_xs --threads 1

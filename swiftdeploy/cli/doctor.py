@@ -11,7 +11,7 @@ from rich.table import Table
 
 from swiftdeploy import __version__, console
 from swiftdeploy.cli import output
-from swiftdeploy.cli.options import Json, NoColor
+from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import DependencyError
 
 TESTED = {"torch": "2.13", "coremltools": "9.0", "onnx": "1.23", "onnxruntime": "1.32", "numpy": "2.3"}
@@ -32,12 +32,12 @@ class Finding:
     detail: str
 
 
-def doctor(json: Json = False, no_color: NoColor = False) -> None:
-    """Check this machine: libraries, versions, and what is not possible here.
+def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False, no_color: NoColor = False) -> None:
+    """Check what this machine has, and what it lacks.
 
     Example: swiftdeploy doctor
     """
-    output.configure(quiet=False, verbose=False, no_color=no_color)
+    output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     findings = [*_required(), *_optional(), *_platform()]
     missing = [f.name for f in findings if f.state == "missing"]
     if json and not missing:

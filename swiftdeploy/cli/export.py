@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
@@ -14,11 +15,14 @@ from swiftdeploy.errors import UsageError
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
 DEFAULTS = ExportOptions()
+SHOWN = {"json", "quiet", "verbose", "no_color", "help"}
+WITH_CONFIG = {"target", "precision", "out", "fuse", "verify", "force", "dry_run"} | SHOWN
 
 
 def export(
+    context: typer.Context,
     checkpoint: Annotated[
-        str | None, typer.Argument(metavar="[CHECKPOINT]", help="File, folder or hf-hub:org/name.", show_default=False)
+        str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
@@ -55,16 +59,16 @@ def export(
     verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
-    """Convert a checkpoint to Core ML and ONNX, prove the numbers, and write a bundle.
+    """Convert a checkpoint, prove the numbers, and write a bundle.
 
     In a folder with a swiftdeploy.toml, the models that it names are exported.
 
-    Example: swiftdeploy export weights.pth --model swiftformer_xs --attention token_l2 -t coreml -t onnx -o dist
+    Example: swiftdeploy export xs.pth -m swiftformer_xs --attention token_l2
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     switches = {"fuse": fuse, "verify": verify}
     if checkpoint is None and model is None and untrained is None:
-        requests = _from_config(target, precision, out, force=force, switches=switches)
+        requests = _from_config(context, target, precision, out, force=force, switches=switches)
     else:
         described = Metadata(author=author, license=license, version=model_version, description=description)
         shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
@@ -99,7 +103,11 @@ def _run(requests: list[dict[str, Any]], *, json: bool, dry_run: bool) -> None:
         for line in result.manifest.provenance.conclusions:
             console.note(f"[yellow]·[/yellow] {line}")
         console.note(render.ledger(result.manifest))
-        console.stdout().print(render.summary(result.manifest, result.bundle))
+        screen = console.stdout()
+        for artifact in result.manifest.artifacts:
+            screen.print(escape(str(result.bundle / artifact.path)), soft_wrap=True)
+        screen.print(render.summary(result.manifest, width=screen.width))
+        console.note(render.UNITS)
 
 
 def _show_plan(planned: list[Any], *, json: bool) -> None:
@@ -118,10 +126,12 @@ def _show_plan(planned: list[Any], *, json: bool) -> None:
         return
     for row in rows:
         what = ", ".join(row["artifacts"])
-        console.stdout().print(f"{row['checkpoint']} as {row['model']} → {row['destination']}: {what}", soft_wrap=True)
+        line = f"{row['checkpoint']} as {row['model']} → {row['destination']}: {what}"
+        console.stdout().print(escape(line), soft_wrap=True)
 
 
 def _from_config(
+    context: typer.Context,
     target: list[str] | None,
     precision: list[str] | None,
     out: Path | None,
@@ -135,6 +145,7 @@ def _from_config(
             f"no checkpoint is given, and this folder has no {config.FILE_NAME}",
             hint="swiftdeploy export CHECKPOINT --model NAME, or write the file",
         )
+    _refuse_unused(context)
     read = config.read_config(path)
     requests = []
     for name, entry in read.models:
@@ -154,6 +165,17 @@ def _from_config(
             }
         )
     return requests
+
+
+def _refuse_unused(context: typer.Context) -> None:
+    """What the file says for each model cannot be said for all at once; to ignore it silently would be worse."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in WITH_CONFIG and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                f"{parameter.opts[0]} is said by {config.FILE_NAME}, for each model",
+                hint="change it there, or name a checkpoint and --model",
+            )
 
 
 def _options(

@@ -40,14 +40,16 @@ class BundlesOrCommand(typer.core.TyperGroup):
 harness = typer.Typer(
     name="harness",
     cls=BundlesOrCommand,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # as the application: boxes take a third of 80 columns
     subcommand_metavar="BUNDLE... | COMMAND [ARGS]...",
 )
 
 
 @harness.callback()
 def about() -> None:
-    """Measure on a phone: write an Xcode project, import what it measured, compare.
+    """Measure on a phone: write a project, import results, compare.
+
+    BUNDLE... writes the Xcode project, as the command write does.
 
     Example: swiftdeploy harness dist/swiftformer_xs -o Bench
     """
@@ -72,7 +74,7 @@ def write(
     verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
-    """Write the Xcode project. This is what `swiftdeploy harness BUNDLE...` does.
+    """Write the Xcode project; the word write may be left out.
 
     Every Core ML artifact of every bundle is measured on every compute unit, and checked against the golden data.
 
@@ -114,9 +116,9 @@ def import_(
     verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
-    """Check results of a device, recompute every figure, and store them in the bundle.
+    """Check what a device measured, and store it in the bundle.
 
-    All results are stored or none; importing one twice changes nothing.
+    Every figure is computed again. All results are stored or none; importing one twice changes nothing.
 
     Example: swiftdeploy harness import swiftdeploy-result.json --bundle dist/swiftformer_xs
     """
@@ -141,8 +143,8 @@ def import_(
 
 @harness.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A result, a folder of results, or a bundle with some.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The other side; may be the same file.")],
+    a: Annotated[Path, typer.Argument(help="A result, a folder of results, or a bundle with some.")],
+    b: Annotated[Path, typer.Argument(help="The other side; may be the same file.")],
     model_a: Annotated[str, typer.Option("--model-a", metavar="LABEL", help="Which model of A.")] = "",
     model_b: Annotated[str, typer.Option("--model-b", metavar="LABEL", help="Which model of B.")] = "",
     html: Annotated[Path | None, typer.Option("--html", help="Also write a report, one file.")] = None,
@@ -153,9 +155,9 @@ def compare(
     verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
-    """Tell which of two is faster, with intervals: models, precisions, phones or OS builds.
+    """Tell which of two is faster, with intervals.
 
-    Models of one run are compared in pairs, round by round. Each side is one phone with one OS build.
+    The two are models, precisions, phones or OS builds. Models of one run are compared in pairs, round by round. Each side is one phone with one OS build.
 
     Example: swiftdeploy harness compare run.json run.json --model-a xs-fp16 --model-b xs-fp32
     """
@@ -167,10 +169,12 @@ def compare(
     side_a, side_b = device.measurements(a, allow=allow or ()), device.measurements(b, allow=allow or ())
     known = device.published((*side_a, *side_b)) if published else None
     found = run_compare(side_a, side_b, model_a=model_a, model_b=model_b, published=known)
+    spoiled = sorted({fact for run in (*side_a, *side_b) for fact in run.invalid})
     if html is not None:
         device.write_report((*side_a, *side_b), html, comparisons=found, published=known)
     if json:
-        output.document({"comparisons": found, "html": str(html) if html is not None else None})
+        page = str(html) if html is not None else None
+        output.document({"comparisons": found, "accepted_in_spite_of": spoiled, "html": page})
         return
     screen = console.stdout()
     for one in found:
@@ -179,6 +183,7 @@ def compare(
         screen.print(latency.comparison(one))
         for line in (*dict.fromkeys(row.reason for row in one.rows if row.reason), *latency.stated(one)):
             screen.print(line, soft_wrap=True)
+    _lines("accepted in spite of", spoiled)
     if html is not None:
         console.note(f"[green]✓[/green] {escape(str(html))}")
 

@@ -40,7 +40,7 @@ def _show(found: Mapping[str, Any]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in found.items():
-        table.add_row(key, escape(_text(value)))
+        table.add_row(key, escape(_text(value)) or "-")
     console.stdout().print(table)
 
 
@@ -49,4 +49,4 @@ def _text(value: Any) -> str:
         return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return "\n".join(_text(item) for item in value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else output.printable(str(value))

@@ -24,23 +24,28 @@ def document(value: Any) -> None:
     sys.stdout.write(text + "\n")
 
 
+def bug(error: Exception) -> None:
+    """With --json a bug is a document too; its traceback goes to stderr."""
+    fact = f"{type(error).__name__}: {error}"
+    document(_failure("Bug", 1, fact, "this is a bug: report it with the traceback on stderr"))
+
+
 def fail(error: SwiftdeployError, *, json: bool, code: int | None = None) -> None:
     """One line of fact and one of hint on stderr; with --json the same as a document on stdout."""
     number = error.exit_code if code is None else code
     if json:
         kind = "Interrupted" if code is not None else type(error).__name__
-        document(
-            {
-                "error": {
-                    "kind": kind,
-                    "exit_code": number,
-                    "meaning": EXIT_CODES[number],
-                    "fact": error.fact,
-                    "hint": error.hint,
-                }
-            }
-        )
+        document(_failure(kind, number, error.fact, error.hint))
         return
     stream = console.stderr()
-    stream.print(f"[bold red]error:[/bold red] {escape(error.fact)}")
-    stream.print(f"[cyan]hint:[/cyan]  {escape(error.hint)}")
+    stream.print(f"[bold red]error:[/bold red] {escape(printable(error.fact))}")
+    stream.print(f"[cyan]hint:[/cyan]  {escape(printable(error.hint))}")
+
+
+def _failure(kind: str, code: int, fact: str, hint: str) -> dict[str, Any]:
+    return {"error": {"kind": kind, "exit_code": code, "meaning": EXIT_CODES[code], "fact": fact, "hint": hint}}
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a hostile file's name must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
@@ -15,7 +16,7 @@ from swiftdeploy.errors import UsageError
 
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(metavar="[BUNDLE|ARTIFACT]", help="A bundle's folder, an .mlpackage or an .onnx.")
+        Path | None, typer.Argument(metavar="BUNDLE|ARTIFACT", help="A bundle's folder, an .mlpackage or an .onnx.")
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Compare with these weights, not with the golden data alone.")
@@ -28,7 +29,7 @@ def verify(
     verbose: Verbose = False,
     no_color: NoColor = False,
 ) -> None:
-    """Re-hash a bundle and re-check every artifact against the oracle's answers.
+    """Re-hash a bundle and re-check its numbers against the oracle's.
 
     In a folder with a swiftdeploy.toml, the bundles of the models that it names are verified.
 
@@ -51,14 +52,15 @@ def verify(
     if json:
         output.document({"verified": [{"path": str(r.path), "files": r.files, "reports": r.reports} for r in results]})
         return
+    screen = console.stdout()
     for result in results:
         if result.reports:
-            console.stdout().print(render.reports(result.reports))
+            screen.print(render.reports(result.reports, width=screen.width))
         files = f"{result.files} files as recorded, " if result.files else ""
         compared = (
             "numbers agree" if result.reports else "runs and is finite; give --checkpoint to compare with weights"
         )
-        console.stdout().print(f"{result.path}: {files}{compared}", soft_wrap=True)
+        screen.print(escape(f"{result.path}: {files}{compared}"), soft_wrap=True)
 
 
 def _from_config() -> list[Path]:

@@ -33,16 +33,24 @@ ROUNDS = 15
 CHAIN = 3000
 
 
-def make_module(name: str) -> tuple[Any, tuple[int, ...]]:
-    """The catalog's model `name` with seeded weights, and the shape of its input."""
+def make_module(name: str, *, norms: bool = True) -> tuple[Any, tuple[int, ...]]:
+    """The catalog's model `name` with seeded weights and, on request, norm statistics, and the shape of its input."""
     import torch
     from swiftdeploy_models import catalog
 
     spec = next(spec for spec in catalog.MODELS if spec.name == name)
     module_name, function = spec.factory.split(":")
     torch.manual_seed(0)
-    module = getattr(importlib.import_module(module_name), function)().eval()
-    return module, (1, spec.channels, spec.input_size, spec.input_size)
+    module = getattr(importlib.import_module(module_name), function)()
+    shape = (spec.channels, spec.input_size, spec.input_size)
+    # With the statistics that a norm starts from, a deep network's signal dies and any graph would agree.
+    for part in module.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            module.train()(torch.rand(2, *shape))
+    return module.eval(), (1, *shape)
 
 
 def convert(name: str, path: Path) -> None:
@@ -161,7 +169,7 @@ def child(what: str, name: str, path: Path) -> None:
     before = peak_memory()
     started = time.perf_counter()
     if what == "eager":
-        module, shape = make_module(name)
+        module, shape = make_module(name, norms=False)
         image = torch.rand(shape)
         ready = time.perf_counter() - started
         for _ in range(3):

@@ -130,6 +130,15 @@ def digits_elsewhere(shared, command):
 
 
 @pytest.fixture(scope="session")
+def phone():
+    """The phone of phone.py: runs plans, writes sealed results."""
+    spec = importlib.util.spec_from_file_location("phone", Path(__file__).parent / "phone.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
 def zoo(tmp_path_factory):
     """The small networks of zoo.py, which is loaded here since tests are no package."""
     spec = importlib.util.spec_from_file_location("zoo", Path(__file__).parent / "zoo.py")

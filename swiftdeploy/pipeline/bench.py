@@ -163,7 +163,7 @@ def _parity(
             )
         rows = tuple(_sample(a, r) for a, r in zip(found[name], expected[name], strict=True))
         parity = DeviceParity(output=name, count=int(expected[name][0].size), verdict="fail", samples=rows)
-        verdict = cast(Verdict, parity_verdict(parity, gate_db))
+        verdict = cast("Verdict", parity_verdict(parity, gate_db))
         made.append(dataclasses.replace(parity, psnr_db=worst_psnr_db(parity), verdict=verdict))
     return tuple(made)
 

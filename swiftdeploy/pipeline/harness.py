@@ -61,9 +61,12 @@ def planned(bundles: Sequence[Path], destination: Path, *, plan: Plan | None = N
 def read_plan(path: Path) -> Plan:
     """The plan in a project's plan.json. Raises UsageError where it does not read."""
     try:
-        return from_plain(Plan, json.loads(path.read_bytes()))
+        plan = from_plain(Plan, json.loads(path.read_bytes()))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} holds no plan: {error}", hint=f"name the project's {PLAN_FILE}") from error
+    if not plan.models:  # every field of a plan has a default, so that {} would pass for one
+        raise UsageError(f"{path} holds no plan: it names no model", hint=f"name the project's {PLAN_FILE}")
+    return plan
 
 
 def models_of(bundles: Sequence[Path]) -> tuple[HarnessModel, ...]:

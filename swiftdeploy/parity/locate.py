@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from swiftdeploy.parity import metrics
 
+INPUT = "input"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
@@ -29,7 +31,8 @@ class Value:
 def first_divergence(reference: Sequence[Value], artifact: Iterable[Value], *, gate_db: float) -> str:
     """A sentence that names the first diverging op; empty when every value finds its equal.
 
-    Both sequences hold the values of the same input, in the order of computation.
+    Both sequences hold the values of the same input, in the order of computation. The input itself may stand first in
+    the reference, as op INPUT: an artifact may cast it, and never gets it wrong.
     """
     by_size: dict[int, list[int]] = {}
     for index, value in enumerate(reference):
@@ -43,7 +46,7 @@ def first_divergence(reference: Sequence[Value], artifact: Iterable[Value], *, g
         if match is not None:
             last = max(last, match)
             continue
-        expected = reference[min(last + 1, len(reference) - 1)]
+        expected = next((v for v in reference[last + 1 :] if v.op != INPUT), reference[-1])
         where = f", in {expected.place}" if expected.place else ""
         return f"first at {value.op} {value.name} (around {expected.name}{where})"
     return ""

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from swiftdeploy.capture import Program, capture, freeze, op_name, origin
 from swiftdeploy.fuse import constants, fuse
-from swiftdeploy.parity.locate import Value
+from swiftdeploy.parity.locate import INPUT, Value
 from swiftdeploy.report import RewriteRecord
 from swiftdeploy.spec import InputKind, Preprocessing
 
@@ -136,7 +136,7 @@ def histogram(graph: fx.GraphModule) -> dict[str, int]:
 
 
 class _Record(fx.Interpreter):
-    """Runs a graph and keeps every tensor that a call makes."""
+    """Runs a graph and keeps its input and every tensor that a call makes."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
@@ -144,8 +144,8 @@ class _Record(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
-        if n.op == "call_function" and isinstance(result, Tensor):
-            op = str(n.target).removesuffix(".default")
+        if n.op in ("placeholder", "call_function") and isinstance(result, Tensor):
+            op = INPUT if n.op == "placeholder" else str(n.target).removesuffix(".default")
             self.values.append(Value(name=n.name, op=op, array=result.numpy(), place=origin(n)))
         return result
 

@@ -4,6 +4,7 @@ The faults are put in at the seams between the stages, so that everything after 
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,22 @@ def test_an_export_with_one_percent_in_one_tensor_writes_nothing(pair, tmp_path,
         exporting.export(request(tmp_path / "bundle", target=target))
     assert caught.value.exit_code == 6
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["onnx", "coreml"])
+def test_nothing_diverges_in_a_healthy_artifact(pair, healthy, target):
+    path, _ = healthy(target, "fp16")
+    assert parity._locate(open_artifact(path), pair.real, (), "fp16") == ""
+
+
+def test_nothing_diverges_in_a_healthy_artifact_that_takes_pixels(tmp_path):
+    """Its first op casts the image, which is a value of the graph too."""
+    given = request(tmp_path / "bundle", target="coreml")
+    pixels = replace(given, options=replace(given.options, input_kind="image", verify=False))
+    subject = load_subject(pixels)
+    found = prepare(subject)
+    path = exporting.convert(subject, found.real.built, tmp_path, "m", "coreml", "fp16")[0]
+    assert parity._locate(open_artifact(path), found.real, (), "fp16") == ""
 
 
 def swap(graph):

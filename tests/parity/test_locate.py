@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from swiftdeploy.parity.locate import Value, first_divergence
+from swiftdeploy.parity.locate import INPUT, Value, first_divergence
 
 
 def value(name, op, seed, shape=(1, 4, 8), place=""):
@@ -79,6 +79,19 @@ def test_an_infinity_in_fp16_is_a_divergence():
     artifact = written()
     artifact[3].array[0, 0, 0] = np.inf
     assert first_divergence(GRAPH, artifact, gate_db=40.0).startswith("first at add")
+
+
+def test_a_cast_of_the_input_is_none():
+    image = value("image", INPUT, 42)
+    artifact = [Value(name="image_to_fp16", op="cast", array=image.array.astype(np.float16)), *written((0, 1, 2, 3))]
+    assert first_divergence((image, *GRAPH), artifact[:1], gate_db=40.0) == ""
+    assert first_divergence((image, *GRAPH), artifact, gate_db=40.0).startswith("first at conv2d conv2d (around conv2d")
+
+
+def test_the_input_is_never_what_went_wrong():
+    """An artifact without a cast shows no value that is the input; its first op is still put beside the first op."""
+    found = first_divergence((value("image", INPUT, 42), *GRAPH), written((0, 1, 2, 3)), gate_db=40.0)
+    assert found == "first at conv2d conv2d (around conv2d, in stem)"
 
 
 def test_a_value_past_the_last_one_is_put_beside_it():

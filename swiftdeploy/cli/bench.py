@@ -29,8 +29,8 @@ def bench(
 ) -> None:
     """Measure a bundle's latency on this host.
 
-    Artifacts take turns, and intervals and the machine's noise are stated. Core ML packages run in the reference runtime, which is made for exactness, not for speed. For a phone's latency
-    use swiftdeploy harness.
+    Artifacts take turns; intervals and the machine's noise are stated. Core ML packages run in the reference runtime,
+    which is made for exactness, not for speed. For a phone's latency use swiftdeploy harness.
 
     Example: swiftdeploy bench dist/swiftformer_xs --threads 1
     """

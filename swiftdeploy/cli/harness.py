@@ -157,7 +157,8 @@ def compare(
 ) -> None:
     """Tell which of two is faster, with intervals.
 
-    The two are models, precisions, phones or OS builds. Models of one run are compared in pairs, round by round. Each side is one phone with one OS build.
+    The two are models, precisions, phones or OS builds. Models of one run are compared in pairs, round by round. Each
+    side is one phone with one OS build.
 
     Example: swiftdeploy harness compare run.json run.json --model-a xs-fp16 --model-b xs-fp32
     """

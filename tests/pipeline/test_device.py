@@ -300,8 +300,14 @@ def test_a_simulated_run_goes_from_the_bundle_and_back(simulator, digits_copy, t
              for m in plan.models for i, u in enumerate(plan.compute_units)}  # fmt: skip
     scenario = {
         "truth": [{"model": m, "unit": u, "median_ms": t} for (m, u), t in truth.items()],
-        **{"jitter": 0.04, "spikes": 0.01, "cold_factor": 2.4, "cold_predictions": 9.0, "throttle_factor": 1.6},
-        **{"error": 1e-6, "hangs": [], "seed": 7},
+        "jitter": 0.04,
+        "spikes": 0.01,
+        "cold_factor": 2.4,
+        "cold_predictions": 9.0,
+        "throttle_factor": 1.6,
+        "error": 1e-6,
+        "hangs": [],
+        "seed": 7,
     }
     (tmp_path / "scenario.json").write_text(json.dumps(scenario))
     path = tmp_path / "result.json"

@@ -1,0 +1,64 @@
+"""`swiftdeploy bench`: what it prints and writes; never a time."""
+
+import json
+
+import pytest
+
+from swiftdeploy.cli.app import run
+from swiftdeploy.harness.results import read_result
+
+ARTIFACTS = [f"swiftformer_digits-{p}.{kind}" for kind in ("mlpackage", "onnx") for p in ("fp16", "fp32")]
+FEW = ("--rounds", "2", "--predictions", "2", "--threads", "1")
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch):
+    """bench(*words) -> (exit code, stdout, stderr), on a terminal of eighty columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*words):
+        code = run(["bench", *map(str, words)])
+        streams = capsys.readouterr()
+        return code, streams.out, streams.err
+
+    return call
+
+
+def test_every_artifact_with_its_runtime_and_the_noise(bench, digits_bundle):
+    code, out, err = bench(digits_bundle, *FEW)
+    assert code == 0
+    for name in ARTIFACTS:
+        assert name in out
+    assert out.count("reference runtime") == 2
+    assert out.count("ONNX Runtime") == 2
+    assert "noise: one artifact measured twice" in out
+    assert "say nothing of a phone" in err
+    table = [line for line in out.splitlines() if "Runtime" in line or "runtime" in line]
+    assert max(map(len, table)) <= 80
+
+
+def test_one_document(bench, digits_bundle, tmp_path):
+    code, out, err = bench(digits_bundle, *FEW, "--json", "-q", "-o", tmp_path / "host.json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert [row["artifact"] for row in document["artifacts"]] == ARTIFACTS
+    assert all(row["statistics"]["n"] == 4 for row in document["artifacts"])
+    assert all(row["noise"]["paired"] for row in document["artifacts"])
+    assert "phone" in document["note"]
+    assert read_result(tmp_path / "host.json").device.kind == "host"
+
+
+def test_failures_have_their_exit_codes(bench, digits_copy, tmp_path):
+    assert bench(tmp_path)[0] == 7
+    assert bench(digits_copy, "--rounds", "0")[0] == 2
+    assert bench(digits_copy, "--threads", "-1")[0] == 2
+    (digits_copy / "extra.txt").write_text("x")
+    code, out, _ = bench(digits_copy, "--json", "-q")
+    assert code == 7
+    assert "extra.txt" in json.loads(out)["error"]["fact"]
+
+
+def test_help_has_an_example(command):
+    done = command("bench", "--help")
+    assert done.returncode == 0
+    assert "Example: swiftdeploy bench" in done.stdout

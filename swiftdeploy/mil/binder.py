@@ -29,6 +29,7 @@ class _Binding:
     """What one binding counts and keeps; it lives for one call of `bind`."""
 
     opset: str
+    # Constants are told apart by identity: two equal weights may well be two blobs, and comparing them costs.
     initial: list[Value | None] = field(default_factory=list)
     carried: dict[int, Value] = field(default_factory=dict)
     constant_slots: dict[int, int] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class _Folded:
 
 def bind(function: Function) -> Plan:
     """The plan of `function`. Raises ArtifactError for the reasons that the module names."""
+    # All of them at once: a user who learns of one op at a time converts as often as there are ops.
     unknown = unknown_ops(function)
     if unknown:
         raise ArtifactError(
@@ -93,12 +95,14 @@ def carry(value: Literals) -> Value:
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype.kind == "f":
+        # An fp32 weight stays a view of the mapped file: its pages are read when the op first runs.
         array = value.astype(np.float32, copy=False)
     elif value.dtype.kind == "b":
         array = value
     else:
         wide = value.dtype.itemsize == 8 or value.dtype == np.uint32
         array = value.astype(np.int64 if wide else np.int32, copy=False)
+    # ascontiguousarray gives a scalar an axis, which reshape takes away again.
     return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
 
 
@@ -136,6 +140,7 @@ def _operation(binding: _Binding, operation: Operation, scope: Scope) -> Call | 
     if kernel.wants_dtype and declared is not None:
         constants["out_dtype"] = declared
     bodies = tuple(_nested(binding, block, scope) for block in operation.blocks) if kernel.wants_blocks else ()
+    # What a block answers with was rounded by the op that made it.
     results = tuple(_result(binding, scope, output, exact=kernel.exact or bool(bodies)) for output in operation.outputs)
     call = Call(
         op=operation.type,
@@ -147,6 +152,7 @@ def _operation(binding: _Binding, operation: Operation, scope: Scope) -> Call | 
         bodies=bodies,
         free=(),
     )
+    # Compressed weights are expanded once, here: each run would otherwise pay for it again.
     if operation.type.startswith("constexpr_") and not arguments:
         _fold(call, scope)
         return None
@@ -158,6 +164,7 @@ def _arguments(
 ) -> tuple[dict[str, Any], list[Argument]]:
     constants: dict[str, Any] = {}
     arguments: list[Argument] = []
+    # An input without any binding counts as not given; whether that is allowed its parameter says.
     given = {key: bound for key, bound in operation.inputs.items() if bound}
     surplus = sorted(set(given) - set(kernel.parameters))
     if surplus:
@@ -171,6 +178,7 @@ def _arguments(
         found = [scope[bound] if isinstance(bound, str) else bound for bound in given[key]]
         if len(found) != 1 and not parameter.variadic:
             raise ArtifactError(f"{where} takes one value and is given {len(found)}", hint=_HINT)
+        # One value known only in a run makes the whole input wait; its constants then travel through slots too.
         if any(isinstance(item, int) for item in found):
             slots = [i if isinstance(i, int) else binding.constant_slot(_value(binding, i)) for i in found]
             arguments.append(_argument(parameter, tuple(slots)))
@@ -201,6 +209,7 @@ def _declared(operation: Operation) -> torch.dtype | None:
 
 
 def _nested(binding: _Binding, block: Block, scope: Scope) -> Body:
+    # Names of the block hide those around it and end with it.
     inner: Scope = ChainMap({}, scope)
     inputs = tuple(_define(binding, inner, value) for value in block.inputs)
     return _body(binding, block, inner, inputs)
@@ -230,6 +239,7 @@ def _with_frees(calls: list[Call], inputs: Iterable[int], outputs: Iterable[int]
         for slot in _touched(call):
             last[slot] = index
     freed: dict[int, list[int]] = {}
+    # Slots of the blocks around stay alive: a loop reads them again in its next turn.
     for slot in sorted((own & set(last)) - set(outputs)):
         freed.setdefault(last[slot], []).append(slot)
     return tuple(

@@ -31,6 +31,7 @@ def check_names(given: Iterable[str], features: tuple[Feature, ...]) -> None:
     names = list(given)
     for name in names:
         if name not in known:
+            # With no cutoff there is always a nearest name, and few inputs to choose from.
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
             hint = f"did you mean {near[0]!r}? the inputs are {', '.join(known)}" if near else "it takes no input"
             raise ModelError(f"there is no input {name!r}", hint=hint)
@@ -68,6 +69,7 @@ def to_value(given: Any, feature: Feature, declared: NamedType) -> Value:
             f"the input {declared.name!r} is of a type that no input has", hint="export the model again"
         )
     array = _image(given, feature) if feature.kind == "image" else _array(given, feature)
+    # Core ML has no scalar features: a scalar of the program is an array of one number outside.
     if declared.type.shape == () and array.size == 1:
         array = array.reshape(())
     if len(array.shape) != len(declared.type.shape):
@@ -77,6 +79,7 @@ def to_value(given: Any, feature: Feature, declared: NamedType) -> Value:
         )
     # A view of a caller's read-only array (a PIL image is one) would make torch warn.
     tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+    # Apple's own tests pass whole numbers as floats, so that these must do; a fraction would be lost without a word.
     if not dtype.is_floating_point and tensor.dtype.is_floating_point:
         _check_whole(array, feature)
     return numerics.settle(tensor, dtype)
@@ -94,6 +97,7 @@ def from_value(value: Value, feature: Feature) -> Any:
             return _to_image(value, feature)
         if feature.kind == "array":
             dtype = _WIDEST.get(feature.dtype, np.dtype(feature.dtype))
+            # A copy, since the value may be a view of an input, a weight or a state.
             array = np.array(value.numpy(), dtype=dtype, order="C", copy=True)
             return array.reshape(1) if array.ndim == 0 else array
         if feature.kind in ("int64", "double"):
@@ -123,6 +127,7 @@ def _array(given: Any, feature: Feature) -> np.ndarray:
         raise ModelError(
             f"the input {feature.name!r} is given with shape {array.shape}", hint=f"give a {describe(feature)}"
         )
+    # ascontiguousarray gives a scalar an axis, which reshape takes away again.
     kind = np.float32 if array.dtype.kind == "f" else np.bool_ if array.dtype.kind == "b" else np.int64
     return np.ascontiguousarray(array, dtype=kind).reshape(array.shape)
 
@@ -165,6 +170,7 @@ def _image(given: Any, feature: Feature) -> np.ndarray:
         raise ModelError(
             f"the image {feature.name!r} is {width} wide and {height} high", hint=f"resize it to a {describe(feature)}"
         )
+    # PIL has no BGR mode: a picture is always given as RGB, and BGR is the order of the planes that the program takes.
     planes = pixels.transpose(2, 0, 1)[None]
     ordered = planes[:, ::-1] if feature.color == "BGR" else planes
     return np.ascontiguousarray(ordered, dtype=np.float32)

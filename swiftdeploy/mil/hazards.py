@@ -19,6 +19,7 @@ from swiftdeploy.mil import macs
 from swiftdeploy.mil.model import LoadedProgram
 from swiftdeploy.mil.program import StateType
 
+# Half precision: the largest number, the least that keeps all its bits, the least above zero.
 FP16_MAX = 65504.0
 FP16_MIN_NORMAL = 2.0**-14
 FP16_MIN_SUBNORMAL = 2.0**-24
@@ -64,6 +65,7 @@ class _Tally:
     shape: tuple[int, ...] = ()
     runs: int = 0
     elements: int = 0
+    # Infinite until a value above zero is seen.
     least: float = math.inf
     greatest: float = 0.0
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_SHARES, 0))
@@ -80,11 +82,13 @@ def measure(loaded: LoadedProgram, samples: Iterable[Mapping[str, Any]]) -> tupl
     count = 0
 
     def observe(name: str, op: str, outputs: Mapping[str, Any]) -> None:
+        # Lists and states have no range of their own; what is read from them has.
         tensors = {key: value for key, value in outputs.items() if isinstance(value, Tensor)}
         counter.see({key: tuple(value.shape) for key, value in tensors.items()})
         for index, (key, value) in enumerate(tensors.items()):
             tally = tallies.setdefault(key, _Tally(name=name, op=op, output=key, dtype=counter.dtype(key)))
             _count(tally, value)
+            # An op of several outputs does its work once.
             tally.macs += counter.count(key) if index == 0 else 0
 
     stateful = any(isinstance(value.type, StateType) for value in loaded.function.inputs)
@@ -113,6 +117,7 @@ def _count(tally: _Tally, value: Tensor) -> None:
         }
         for key, mask in masks.items():
             tally.counts[key] += int(mask.sum())
+        # A range with an infinity in it would say nothing about the rest.
         magnitude = magnitude[~(nan | inf)]
     above = magnitude[magnitude > 0]
     if above.numel():

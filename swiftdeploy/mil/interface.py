@@ -12,6 +12,7 @@ from swiftdeploy.errors import ArtifactError
 from swiftdeploy.mil.program import Color, Feature, FeatureKind, Interface
 
 _HINT = "the package is damaged, or declares inputs that ML Programs do not take"
+# The codes of FeatureTypes.proto: kind of number in the high half, bits in the low.
 _ARRAY_DTYPES = {65568: "float32", 65600: "float64", 131104: "int32", 131080: "int8", 65552: "float16"}
 _COLORS: dict[int, Color] = {10: "GRAYSCALE", 20: "RGB", 30: "BGR", 40: "GRAYSCALE_FLOAT16"}
 _KINDS: dict[str, FeatureKind] = {
@@ -32,6 +33,7 @@ def read_interfaces(description: Any, default: str) -> Mapping[str, Interface]:
 
     Raises ArtifactError for a feature that has no known type, or a name that is declared twice.
     """
+    # Before iOS18 a package has one function, and the description itself is its interface.
     if not description.functions:
         return {default: _interface(description)}
     found = {function.name: _interface(function) for function in description.functions}

@@ -21,8 +21,10 @@ from swiftdeploy.mil.plan import Body, Call, Plan, Result
 Observer = Callable[[str, str, Mapping[str, Any]], None]
 """observe(op name, op type, outputs by value name), called after each op, also of nested blocks."""
 
+# Well above what a recurrent model of a phone unrolls, and minutes away from hanging.
 MAX_BLOCK_RUNS = 200_000
 
+# What torch and Python raise when a kernel is given what does not fit together.
 FAULTS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError)
 _FAULT_HINT = "the package is damaged, or an input holds values that this op cannot take"
 _HINT = "the package is damaged; if Core ML runs it, report this op"
@@ -83,6 +85,7 @@ def _run_body(body: Body, state: Run) -> None:
             slots[result.slot] = value
         if observe is not None:
             observe(call.name, call.op, {result.name: slots[result.slot] for result in call.results})
+        # Dropping the reference is what frees a tensor, as long as no view of it lives on.
         for slot in call.free:
             slots[slot] = None
 
@@ -103,6 +106,7 @@ def _enter(body: Body, state: Run, *inputs: Value) -> tuple[Value, ...]:
 def _settled(call: Call, result: Result, value: Value) -> Value:
     if result.carrier is None or not isinstance(value, Tensor):
         return value
+    # Every later op was converted for the declared shape: going on would end in an error far from its cause.
     if result.shape is not None and not _fits(value.shape, result.shape):
         raise ArtifactError(
             f"{call.op} {call.name!r} gives the shape {tuple(value.shape)}, the program says {result.shape}", hint=_HINT

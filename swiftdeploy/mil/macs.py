@@ -44,6 +44,7 @@ class MacCounter:
         shapes = {}
         for name, kind in types.items():
             sizes = tuple(size for size in kind.shape if size is not None)
+            # Where a size is open the run will show it; a constant is never observed, so that it must be known here.
             if kind.ranked and len(sizes) == len(kind.shape):
                 shapes[name] = sizes
         constants = {}
@@ -74,6 +75,7 @@ class MacCounter:
             return 0
         sizes = {key: self._sizes(bindings[0]) for key, bindings in operation.inputs.items() if bindings}
         known = {key: shape for key, shape in sizes.items() if shape is not None}
+        # A size that nobody knows (an input of a loop's body that never ran) is no reason to fail a report.
         try:
             return _COUNTS[operation.type](self, operation, known, self.shapes[output])
         except (KeyError, IndexError):
@@ -98,6 +100,7 @@ def _conv(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
     return math.prod(out) * math.prod(sizes["weight"][1:])
 
 
+# A transposed convolution spreads each input element, where a convolution gathers each output element.
 def _conv_transpose(_: MacCounter, __: Operation, sizes: Sizes, ___: Shape) -> int:
     return math.prod(sizes["x"]) * math.prod(sizes["weight"][1:])
 
@@ -107,6 +110,7 @@ def _linear(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
 
 
 def _matmul(counter: MacCounter, operation: Operation, sizes: Sizes, out: Shape) -> int:
+    # The axis that is summed over is x's last one, or its second last if x is turned.
     transposed = counter.is_true(operation, "transpose_x") and len(sizes["x"]) > 1
     return math.prod(out) * sizes["x"][-2 if transposed else -1]
 
@@ -116,6 +120,7 @@ def _einsum(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
 
 
 def _attention(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
+    # Each query meets each key twice: in the scores, and in the weighted sum of the values.
     return math.prod(out[:-1]) * sizes["key"][-2] * (sizes["query"][-1] + out[-1])
 
 

@@ -28,6 +28,7 @@ def load(name: str) -> ModuleType:
         if found is None or not found.submodule_search_locations:
             raise DependencyError("coremltools is not installed", hint="pip install 'coremltools>=9.0,<10'")
         folder = Path(found.submodule_search_locations[0]) / "proto"
+        # The generated modules import each other relatively, so that a package of any name will do.
         package = ModuleType(_PACKAGE)
         package.__path__ = [str(folder)]
         sys.modules[_PACKAGE] = package

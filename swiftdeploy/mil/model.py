@@ -96,6 +96,7 @@ class LoadedProgram:
         ModelError for inputs that do not fit, ArtifactError where the program contradicts itself as it runs.
         """
         features.check_names(inputs, self.inputs)
+        # Features say what an app may give, declarations what dtype and rank the program computes with.
         declared = {value.name: value for value in self.function.inputs}
         values: dict[str, Any] = {}
         for feature in self.inputs:

@@ -76,6 +76,7 @@ def settle(value: Tensor, declared: torch.dtype) -> Tensor:
         return carried
     if declared.is_floating_point:
         return carried.to(declared).to(torch.float32)
+    # Masking keeps the low bits of two's complement, also of a negative number.
     bits, signed = _BITS[declared]
     low = carried & ((1 << bits) - 1)
     return torch.where(low >= 1 << (bits - 1), low - (1 << bits), low) if signed else low

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+# Four gigabytes of float32: more than any app on a phone may hold, less than a workstation fails on.
 MAX_ELEMENTS = 1 << 30
 
 FeatureKind = Literal["array", "image", "state", "string", "int64", "double", "dictionary", "sequence"]
@@ -57,6 +58,7 @@ ValueType = TensorType | ListType | DictionaryType | StateType
 Literals = np.ndarray | str | tuple[str, ...]
 
 
+# Arrays have no truth value of their own, so that constants compare by identity.
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Constant:
     """A value that stands in the file: an array of the type's shape (widened where numpy lacks the dtype), or text."""

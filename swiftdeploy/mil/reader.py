@@ -30,7 +30,9 @@ from swiftdeploy.mil.program import (
     TensorType,
 )
 
+# iOS26. A newer one may give a known op a new meaning, so that it is refused rather than tried.
 MAX_SPECIFICATION_VERSION = 10
+# Programs seen so far have some thousands of operations, and blocks two deep.
 MAX_OPERATIONS = 200_000
 MAX_DEPTH = 24
 _HINT = "the package is damaged or was not written by a Core ML converter"
@@ -88,6 +90,7 @@ def _program(model: Any, reading: _Reading) -> Program:
         )
     for name, function in functions.items():
         _check_interface(function, interfaces[name])
+    # Library versions stand in the program, texts for people in the description.
     build = model.mlProgram.attributes.get("buildInfo")
     texts = model.description.metadata
     metadata = {
@@ -120,6 +123,7 @@ def _block(message: Any, scope: MutableMapping[str, bool], reading: _Reading, *,
     """`scope` holds the names that are defined where the block starts; the block sees them and adds its own."""
     if depth > MAX_DEPTH:
         raise ArtifactError(f"blocks are nested more than {MAX_DEPTH} deep", hint=_HINT)
+    # Only what stands before an op may be named by it, which is also what rules out cycles.
     inputs = _named(message.inputs, "a block's input")
     known = _define(ChainMap({}, scope), inputs)
     operations = []
@@ -179,6 +183,7 @@ def _names(found: Iterable[str]) -> str:
 
 
 def _check_interface(function: Function, declared: Interface) -> None:
+    # The description is what an app sees, the program what runs: Core ML does not load the two of different models.
     given = {feature.name for feature in declared.inputs}
     states = {feature.name for feature in declared.states}
     wanted = {value.name for value in function.inputs if not isinstance(value.type, StateType)}

@@ -16,6 +16,7 @@ from swiftdeploy.errors import ArtifactError
 from swiftdeploy.mil import weights
 from swiftdeploy.mil.program import MAX_ELEMENTS, Constant, DictionaryType, ListType, StateType, TensorType, ValueType
 
+# Core ML stops at rank 5; numpy and torch take more than this.
 MAX_RANK = 32
 _MAX_SIZE = (1 << 31) - 1
 _HINT = "the package is damaged or was not written by a Core ML converter"
@@ -43,6 +44,7 @@ _DTYPES = {
     40: "fp8e4m3fn",
     41: "fp8e5m2",
 }
+# Which field of TensorValue holds what kinds of numpy dtype; "bytes" holds any, packed.
 _FIELDS = {"bools": "b", "ints": "iu", "longInts": "iu", "floats": "f", "doubles": "f"}
 
 BlobReader = Callable[[str, int, TensorType], np.ndarray]
@@ -79,6 +81,7 @@ def read_value(message: Any, blobs: BlobReader, where: str) -> Constant:
         return Constant(type=declared, value=_list(message.immediateValue, declared, where))
     if kind == "blobFileValue" and isinstance(declared, TensorType):
         blob = message.blobFileValue
+        # The blob's size is checked against the shape, which therefore must be known.
         _static_shape(declared, where)
         return Constant(type=declared, value=blobs(blob.fileName, blob.offset, declared))
     raise ArtifactError(f"{where} holds no value that fits its type", hint=_HINT)
@@ -132,6 +135,7 @@ def _tensor(message: Any, declared: TensorType, where: str) -> np.ndarray | str 
     shape = _static_shape(declared, where)
     field = message.tensor.WhichOneof("value") or ""
     if field == "bytes" and declared.dtype in (*weights.STORED, *weights.PACKED_BITS):
+        # frombuffer's array is read-only, and torch warns of tensors over read-only memory.
         data = np.frombuffer(message.tensor.bytes.values, dtype=np.uint8)
         return weights.decode(data.copy(), dtype=declared.dtype, shape=shape, where=where)
     values: Sequence[Any] = getattr(message.tensor, field).values if field in (*_FIELDS, "strings") else ()
@@ -153,6 +157,7 @@ def _numbers(values: list[Any], dtype: str, field: str, where: str) -> np.ndarra
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.startswith("int") else (0, (1 << bits) - 1)
         if any(not low <= value <= high for value in values):
             raise ArtifactError(f"{where} holds a number that {dtype} cannot", hint=_HINT)
+    # A double beyond float32 becomes an infinity, as it does in the file's own float fields.
     with np.errstate(over="ignore"):
         return np.array(values, dtype=stored)
 

@@ -93,6 +93,7 @@ def read_blob(blobs: Blobs, offset: int, *, dtype: str, shape: tuple[int, ...]) 
     Raises ArtifactError where offset, sentinel, dtype, size or data do not fit the file or the declared type.
     """
     where = f"blob at {offset} of {blobs.path}"
+    # Every number below comes from the file, so that none is used before it is compared with the file's length.
     end = len(blobs.data)
     if offset % _ALIGNMENT or not _ALIGNMENT <= offset <= end - _ALIGNMENT:
         raise ArtifactError(f"{where} is not aligned to 64 bytes inside the file", hint=_HINT)
@@ -141,6 +142,7 @@ def _unpack(data: np.ndarray, bits: int, count: int, *, signed: bool) -> np.ndar
     values = np.empty((word.size, group * 8 // bits), dtype=np.uint8)
     for index in range(values.shape[1]):
         values[:, index] = (word >> (index * bits)) & ((1 << bits) - 1)
+    # The last group may hold padding; a sign is spread by shifting it to the top bit and back.
     flat = values.reshape(-1)[:count]
     return (flat << (8 - bits)).view(np.int8) >> (8 - bits) if signed else flat
 

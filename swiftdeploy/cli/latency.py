@@ -8,10 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from swiftdeploy.cli.render import MARKS
+from swiftdeploy.cli.table import table_of
 from swiftdeploy.harness.compare import Comparison, Row
 from swiftdeploy.harness.measurement import Measurement, PairResult
 from swiftdeploy.harness.statistics import Interval
 
+WIDTH = 80  # columns that the widest of these tables takes
 COLOURS = {"faster": "green", "slower": "red", "no evidence": "yellow"}
 
 
@@ -38,7 +40,7 @@ def parity(pair: PairResult) -> str:
 def results(measurement: Measurement) -> Iterator[tuple[str, Table]]:
     """(a model's label, its compute units) for each model of a run."""
     for label in dict.fromkeys(pair.label for pair in measurement.pairs):
-        table = _table("compute unit", "median ms", "95 % interval", "p99 ms", "parity")
+        table = table_of("compute unit", "median ms", "95 % interval", "p99 ms", "parity", width=WIDTH)
         for pair in measurement.pairs:
             if pair.label != label:
                 continue
@@ -58,7 +60,7 @@ def results(measurement: Measurement) -> Iterator[tuple[str, Table]]:
 
 def comparison(found: Comparison) -> Table:
     """One row a compute unit: both sides, the ratio and what it proves; then what papers state, marked."""
-    table = _table("compute unit", "A ms", "B ms", "B / A", "95 % interval", "B is")
+    table = table_of("compute unit", "A ms", "B ms", "B / A", "95 % interval", "B is", width=WIDTH)
     for row in found.rows:
         table.add_row(
             row.unit, milliseconds(row.a.ms), milliseconds(row.b.ms), f"{row.ratio:.3f}", ratio(row), verdict(row)
@@ -82,10 +84,3 @@ def stated(found: Comparison) -> Iterator[str]:
         for one in published:
             device = one.device or "device not stated"
             yield escape(f"published, not measured here: {side} {label} {one.value:g} ms ({device}; {one.source})")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
-    return table

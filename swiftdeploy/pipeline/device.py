@@ -66,10 +66,10 @@ def import_result(
     for path in paths:
         with console.step(f"checking {path}"):
             measurement = read_result(path, plan=plan, allow=allow)
-            if plan is None:
-                _check_policy(measurement, path)
             if opened is not None:
                 _check_models(measurement, expected, opened, path)
+            if plan is None:
+                _check_policy(measurement, path)
         found.append(Imported(path=path, measurement=measurement))
     return tuple(found) if opened is None else _store(found, opened)
 

@@ -15,6 +15,15 @@ from swiftdeploy.errors import ArtifactError
 
 TRAVERSALS = ["../outside", "/etc/passwd", "golden/../../outside", "..", "a\\..\\b", "a\0b", ""]
 
+RESULT = bundle.DeviceRecord(
+    path="device/phone.json",
+    launch_id="1",
+    created_at="2026-01-02T03:04:05Z",
+    device="iPhone14,7, iOS 16.0 (20A362)",
+    models=("tiny-fp32",),
+    allowed=(),
+)
+
 
 def test_a_sound_bundle_reads_back(tiny):
     read = bundle.read_bundle(tiny)
@@ -139,6 +148,7 @@ def test_no_other_path_may_leave_it_either(tiny, damaged, forge, name):
         {"artifacts": (dataclasses.replace(manifest.artifacts[0], path=name),)},
         {"golden": dataclasses.replace(manifest.golden, inputs=name)},
         {"golden": dataclasses.replace(manifest.golden, outputs=name)},
+        {"device": (dataclasses.replace(RESULT, path=name),)},
         *([{"labels": name}] if name else []),  # no labels is a fact, not a path
     ]
     for change in forged:
@@ -146,13 +156,15 @@ def test_no_other_path_may_leave_it_either(tiny, damaged, forge, name):
         damaged(tiny, repr(name), "outside the bundle")
 
 
-@pytest.mark.parametrize("what", ["artifact", "inputs", "labels"])
+@pytest.mark.parametrize("what", ["artifact", "inputs", "labels", "device"])
 def test_what_is_described_must_be_listed(tiny, damaged, forge, what):
     manifest = bundle.read_manifest(tiny)
     if what == "artifact":
         forge(tiny, manifest, artifacts=(dataclasses.replace(manifest.artifacts[0], path="other.onnx"),))
     elif what == "labels":
         forge(tiny, manifest, labels="other.txt")
+    elif what == "device":
+        forge(tiny, manifest, device=(RESULT,))
     else:
         forge(tiny, manifest, golden=dataclasses.replace(manifest.golden, inputs="manifest.json"))
     damaged(tiny, "lists no such file")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from swiftdeploy import console
 from swiftdeploy.cli.app import run
 from swiftdeploy.harness.results import read_result
 
@@ -17,11 +18,13 @@ def bench(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*words):
+        capsys.readouterr()  # what fixtures said
         code = run(["bench", *map(str, words)])
         streams = capsys.readouterr()
         return code, streams.out, streams.err
 
-    return call
+    yield call
+    console.configure(verbosity=0, color=True)
 
 
 def test_every_artifact_with_its_runtime_and_the_noise(bench, digits_bundle):

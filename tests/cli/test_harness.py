@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from swiftdeploy import console
 from swiftdeploy.bundle import read_bundle
 from swiftdeploy.cli.app import run
 from swiftdeploy.pipeline.harness import PLAN_FILE, read_plan
@@ -19,11 +20,13 @@ def swiftdeploy(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*words):
+        capsys.readouterr()  # what fixtures said
         code = run([str(word) for word in words])
         streams = capsys.readouterr()
         return code, streams.out, streams.err
 
-    return call
+    yield call
+    console.configure(verbosity=0, color=True)
 
 
 @pytest.fixture

@@ -275,6 +275,17 @@ def test_the_report_is_written_once_per_run(phone, plan, tmp_path):
         device.write_report([run], tmp_path / "no" / "report.html")
 
 
+def test_a_bench_result_is_named_for_what_it_is(digits_copy, tmp_path):
+    from swiftdeploy.harness.plan import WarmUpPlan
+    from swiftdeploy.pipeline.bench import DEFAULT, bench, write_result
+
+    few = dataclasses.replace(
+        DEFAULT, rounds=1, predictions_per_round=1, warm_up=WarmUpPlan(minimum=2, maximum=2, window=1)
+    )
+    write_result(bench(digits_copy, plan=few, threads=1).measurement, tmp_path / "host.json")
+    refused(tmp_path / "host.json", digits_copy, "not on a device")
+
+
 @pytest.fixture(scope="module")
 def simulator(shared, digits_bundle):
     """(the rendered project, its command line built by Swift)."""

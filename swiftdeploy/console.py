@@ -10,13 +10,16 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from types import FrameType
 
 from rich.console import Console
 
-_state = {"verbosity": 0, "color": True}
+_state = {"verbosity": 0, "color": True, "interrupted": False}
 
 
 def configure(*, verbosity: int, color: bool) -> None:
@@ -41,8 +44,43 @@ def stdout() -> Console:
 
 
 @contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Remember Ctrl-C: converters catch everything here and there, and a swallowed one must still end the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def remember(_number: int, _frame: FrameType | None) -> None:
+        _state["interrupted"] = True
+        raise KeyboardInterrupt
+
+    _state["interrupted"] = False
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Show that `what` is under way: a spinner on a terminal, one line elsewhere, nothing with -q."""
+    """Show that `what` is under way: a spinner on a terminal, one line elsewhere, nothing with -q.
+
+    Raises KeyboardInterrupt where an earlier one was swallowed (see `interruptible`), before and after.
+    """
+    _stop_if_interrupted()
+    with _shown(what):
+        yield
+    _stop_if_interrupted()
+
+
+def _stop_if_interrupted() -> None:
+    if _state["interrupted"]:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _shown(what: str) -> Iterator[None]:
     if verbosity() < 0:
         yield
         return

@@ -1,112 +1,121 @@
+"""swiftdeploy.toml as frozen values."""
+
 from pathlib import Path
 
 import pytest
 
-from swiftdeploy import config
-from swiftdeploy.config import ModelEntry
+from swiftdeploy.config import options_of, read_config
 from swiftdeploy.errors import ConfigError
-from swiftdeploy.spec import ExportOptions
-
-EXAMPLE = """
-output = "out"
-
-[models.digits]
-model = "swiftformer_digits"
-checkpoint = "weights/digits.pth"
-attention = "token_l2"
-targets = ["coreml", "onnx"]
-precisions = ["fp16", "fp32"]
-min_ios = 17
-opset = 18
-size = [64, 32]
-dynamic_batch = true
-
-[models.swiftformer_xs]
-untrained = 3
-size = [96]
-input = "image"
-"""
 
 
 @pytest.fixture
 def read(tmp_path):
-    def read(text):
-        path = tmp_path / config.FILE_NAME
-        path.write_text(text) if isinstance(text, str) else path.write_bytes(text)
-        return config.read_config(path)
+    def parse(text):
+        path = tmp_path / "swiftdeploy.toml"
+        path.write_text(text)
+        return read_config(path)
 
-    return read
+    return parse
 
 
-def test_a_whole_file(read, tmp_path):
-    found = read(EXAMPLE)
-    assert (found.folder, found.output) == (tmp_path, "out")
-    entries = dict(found.models)
-    assert list(entries) == ["digits", "swiftformer_xs"]
-    assert entries["digits"].attention == "token_l2"
-    assert entries["swiftformer_xs"].model == "swiftformer_xs"
-    assert config.options_of(entries["digits"], "x") == ExportOptions(
-        targets=("coreml", "onnx"),
-        precisions=("fp16", "fp32"),
-        min_ios=17,
-        opset=18,
-        input_size=(64, 32),
-        dynamic_batch=True,
+def test_everything_at_once(read, tmp_path):
+    found = read(
+        """
+        output = "out"
+        [models.a]
+        model = "swiftformer_xs"
+        checkpoint = "w.pth"
+        attention = "sum"
+        targets = ["coreml", "onnx"]
+        precisions = ["fp32"]
+        min_ios = 17
+        opset = 18
+        size = [256, 192]
+        dynamic_batch = true
+        ort = true
+        labels = "imagenet"
+        images = "pictures"
+        """
     )
-    assert config.options_of(entries["swiftformer_xs"], "x") == ExportOptions(input_size=(96, 96), input_kind="image")
+    ((name, entry),) = found.models
+    options = options_of(entry, "here")
+    assert (name, entry.model, found.output) == ("a", "swiftformer_xs", "out")
+    assert (options.targets, options.precisions) == (("coreml", "onnx"), ("fp32",))
+    assert (options.min_ios, options.opset, options.input_size) == (17, 18, (256, 192))
+    assert options.dynamic_batch
+    assert options.ort
+    assert found.path(entry.checkpoint) == str(tmp_path / "w.pth")
 
 
-def test_what_a_table_leaves_out_is_the_command_lines_default():
-    assert config.options_of(ModelEntry(), "x") == ExportOptions()
+def test_what_is_left_out_takes_the_command_lines_default(read):
+    ((name, entry),) = read("[models.swiftformer_s]\nuntrained = 0").models
+    assert entry.model == name == "swiftformer_s"
+    assert options_of(entry, "here").targets == ("coreml",)
 
 
-def test_paths_are_relative_to_the_file(read, tmp_path, monkeypatch):
-    found = read(EXAMPLE)
-    assert Path(found.path("weights/digits.pth")) == tmp_path / "weights/digits.pth"
-    assert found.path("hf-hub:org/name") == "hf-hub:org/name"
+def test_paths(read, tmp_path):
+    found = read("[models.a]\nuntrained = 0")
     assert found.path(None) is None
-    assert found.path("/absolute/file") == "/absolute/file"
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert found.path("~/file") == "/home/somebody/file"
+    assert found.path("hf-hub:org/name") == "hf-hub:org/name"
+    assert found.path("/abs/w.pth") == "/abs/w.pth"
+    assert found.path("~/w.pth") == str(Path.home() / "w.pth")
 
 
-DIGITS = '[models.digits]\ncheckpoint = "a.pth"\n'
-WRONG = {
-    "no TOML": ("models = [", "swiftdeploy.toml: ", "fix the TOML"),
-    "no text": (b"\xff\xfe\x00", "cannot be read", "permissions"),
-    "no model": ('output = "x"', "names no model", "[models.NAME]"),
-    "a list of models": ("models = [1]", "models are tables", "[models.NAME]"),
-    "a number as output": (f"output = 3\n{DIGITS}", "output is a text", "[models.NAME]"),
-    "a number as model": ("[models]\ndigits = 3", "[models.digits] is no table", "[models.digits]"),
-    "an unknown key": (f'{DIGITS}precison = ["fp16"]', "unknown key 'precison'", "did you mean 'precisions'?"),
-    "a far key": (f"{DIGITS}qqqq = 1", "unknown key 'qqqq'", "known keys: "),
-    "an unknown key above": (f'outputs = "x"\n{DIGITS}', "unknown key 'outputs'", "did you mean 'output'?"),
-    "a path as name": ('[models."../x"]\ncheckpoint = "a"', "cannot be '../x'", "letters and digits"),
-    "a hidden name": ('[models.".x"]\ncheckpoint = "a"', "cannot be '.x'", "letters and digits"),
-    "an empty name": ('[models.""]\ncheckpoint = "a"', "cannot be ''", "letters and digits"),
-    "a wrong type": (f'{DIGITS}min_ios = "17"', "expected int, found str", ""),
-    "a wrong target": (f'{DIGITS}targets = ["tflite"]', "'tflite' is none of coreml, onnx", ""),
-    "a wrong iOS": (f"{DIGITS}min_ios = 14", "--min-ios 14 is not known", "choose from 15"),
-    "a contradiction": (f"{DIGITS}dynamic_batch = true", "a dynamic batch is for ONNX only", "--target onnx"),
-    "three sizes": (f"{DIGITS}size = [1, 2, 3]", "size has 3 numbers", "[height, width]"),
-    "a small size": (f"{DIGITS}size = [16]", "under 32 px", ""),
-    "no weights": ('[models.x]\nmodel = "y"', "needs a checkpoint or an untrained seed", "checkpoint ="),
-    "two weights": (f"{DIGITS}untrained = 1", "one of the two", "checkpoint ="),
-}
+@pytest.mark.parametrize(("size", "expected"), [("[64]", (64, 64)), ("[64, 96]", (64, 96)), ("[]", None)])
+def test_size(read, size, expected):
+    ((_, entry),) = read(f"[models.a]\nuntrained = 0\nsize = {size}").models
+    assert options_of(entry, "here").input_size == expected
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_file_is_one_line_with_its_place(read, case):
-    text, fact, hint = WRONG[case]
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("models = 3", "models are tables"),
+        ("output = 3", "output is a text"),
+        ("[models]\na = 3", "is no table"),
+        ("[models.a]\nuntrained = true", "untrained: expected int, found bool"),
+        ('[models.a]\nuntrained = 0\nbatch = "2"', "batch: expected int, found str"),
+        ('[models.a]\nuntrained = 0\ntargets = "coreml"', "targets: expected an array, found str"),
+        ("[models.a]\nuntrained = 0\nsize = [1, 2, 3]", "size has 3 numbers"),
+        ("[models.a]\nuntrained = 0\nsize = [8]", "under 32 px"),
+        ('[models.a]\nuntrained = 0\ncheckpoint = "x"', "one of the two"),
+        ("[models.a]", "one of the two"),
+        ('[models.a]\nuntrained = 0\ninput = "image"\nbatch = 2', "holds one image"),
+        ("[models.a]\nuntrained = 0\ndynamic_batch = true", "for ONNX only"),
+        ('[models.""]\nuntrained = 0', "cannot be ''"),
+        ('[models.".."]\nuntrained = 0', "cannot be '..'"),
+        ('[models.".hidden"]\nuntrained = 0', "cannot be '.hidden'"),
+        ("[models.a]\nuntrained = 0\nuntrained = 1", "toml"),
+        ("x = " + "[" * 9000, "nested too deeply"),
+    ],
+)
+def test_what_is_refused(read, text, fact):
     with pytest.raises(ConfigError) as caught:
         read(text)
-    assert fact in caught.value.fact
-    assert "swiftdeploy.toml" in caught.value.fact
-    assert hint in caught.value.hint
-    assert caught.value.hint
     assert caught.value.exit_code == 3
+    assert fact in caught.value.fact
+    assert "ModelEntry" not in caught.value.fact
+    assert caught.value.hint
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "swiftdeploy.toml"
+    path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.read_config(tmp_path / config.FILE_NAME)
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("chekpoint", "checkpoint"), ("atention", "attention"), ("target", "targets"), ("min-ios", "min_ios")],
+)
+def test_an_unknown_key_names_the_nearest(read, wrong, right):
+    with pytest.raises(ConfigError) as caught:
+        read(f'[models.a]\nuntrained = 0\n{wrong} = "x"')
+    assert caught.value.hint == f"did you mean {right!r}?"
+
+
+def test_an_unknown_key_like_none_lists_all(read):
+    with pytest.raises(ConfigError) as caught:
+        read("[models.a]\nuntrained = 0\nzzzzzz = 1")
+    assert "known keys: attention, batch" in caught.value.hint

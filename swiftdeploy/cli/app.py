@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from swiftdeploy import __version__
+from swiftdeploy import __version__, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.bench import bench
 from swiftdeploy.cli.doctor import doctor
@@ -55,13 +55,13 @@ def run(arguments: Sequence[str]) -> int:
     json = "--json" in arguments
     given = list(arguments) or ["--help"]
     try:
-        answer = typer.main.get_command(app).main(args=given, prog_name="swiftdeploy", standalone_mode=False)
+        with console.interruptible():
+            answer = typer.main.get_command(app).main(args=given, prog_name="swiftdeploy", standalone_mode=False)
     except SwiftdeployError as error:
         output.fail(error, json=json)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        output.fail(SwiftdeployError("interrupted", hint="nothing was left half-written"), json=json, code=INTERRUPTED)
-        return INTERRUPTED
+        answer = INTERRUPTED
     except Exception as error:
         usage = _usage(error)
         if usage is None:
@@ -70,6 +70,8 @@ def run(arguments: Sequence[str]) -> int:
             raise
         output.fail(usage, json=json)
         return usage.exit_code
+    if answer == INTERRUPTED:  # typer turns most of them into this answer
+        output.fail(SwiftdeployError("interrupted", hint="nothing was left half-written"), json=json, code=INTERRUPTED)
     return answer if isinstance(answer, int) else 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from swiftdeploy import bundle, console
 from swiftdeploy.pipeline import parity
@@ -46,10 +47,25 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread: how many share a sum decides its last bit, and the manifest records what was measured."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def export(request: ExportRequest) -> ExportResult:
     """Write the verified bundle of one model. Raises what the first failing stage raises, and writes nothing then."""
-    clock = _Clock()
     bundle.check_destination(request.destination, force=request.force)
+    with _one_thread():
+        return _export(request, _Clock())
+
+
+def _export(request: ExportRequest, clock: _Clock) -> ExportResult:
     with clock.stage("load", f"loading {request.checkpoint or 'untrained weights'} as {request.model}"):
         subject = load_subject(request)
     with clock.stage("fuse", "capturing and fusing the graph"):

@@ -57,7 +57,7 @@ def about() -> None:
 
 @harness.command(WRITE)
 def write(
-    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Bundles to measure side by side.")],
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE", help="Bundles to measure side by side.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new Xcode project.")],
     team: Annotated[str, typer.Option("--team", metavar="ID", help="Apple team id; can be filled in later.")] = "",
     rounds: Annotated[int | None, typer.Option("--rounds", help="Rounds; default 20.")] = None,
@@ -92,7 +92,7 @@ def write(
     }
     plan = replace(Plan(), **{name: value for name, value in given.items() if value is not None})
     if dry_run:
-        plan = pipeline.planned(bundles, out, plan=plan, force=force)
+        plan = pipeline.planned(bundles, out, team=team, plan=plan, force=force)
     else:
         pipeline.write_harness(bundles, out, team=team, plan=plan, force=force)
         plan = pipeline.read_plan(out / pipeline.PLAN_FILE)
@@ -107,7 +107,7 @@ def write(
 
 @harness.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="JSON files as the device wrote them.")],
+    files: Annotated[list[Path], typer.Argument(metavar="RESULT", help="JSON files as the device wrote them.")],
     bundle: Annotated[Path | None, typer.Option("--bundle", help="Check against this bundle, and store in it.")] = None,
     plan: Annotated[Path | None, typer.Option("--plan", help="The plan that must have been followed.")] = None,
     allow: Allow = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
@@ -51,11 +50,14 @@ def check_project(destination: Path, *, force: bool) -> None:
         raise UsageError(f"{destination} exists already", hint="use --force to replace it, or choose another -o DIR")
 
 
-def planned(bundles: Sequence[Path], destination: Path, *, plan: Plan | None = None, force: bool = False) -> Plan:
-    """The plan that `write_harness` would put into the project; nothing is written. Raises as it does."""
+def planned(
+    bundles: Sequence[Path], destination: Path, *, team: str = "", plan: Plan | None = None, force: bool = False
+) -> Plan:
+    """The plan that `write_harness` would put at `destination`, which stays as it is. Raises as it does."""
     check_project(destination, force=force)
-    models = tuple(model.plan() for model in models_of(bundles))
-    return dataclasses.replace(plan or Plan(), models=models)
+    # Rendered for real, so that a dry run refuses whatever the run itself would.
+    with tempfile.TemporaryDirectory() as aside:
+        return read_plan(render(models_of(bundles), Path(aside) / NAME, team=team, plan=plan) / PLAN_FILE)
 
 
 def read_plan(path: Path) -> Plan:

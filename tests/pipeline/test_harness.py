@@ -90,6 +90,14 @@ def test_a_plan_is_taken_over_and_a_dry_run_writes_nothing(digits_bundle, tmp_pa
     assert (shown.rounds, shown.compute_units, shown.seed) == (3, ("all",), 9)
 
 
+@pytest.mark.parametrize("given", [{"team": "no team"}, {"plan": Plan(compute_units=("gpu",))}])
+def test_a_dry_run_refuses_what_the_run_would(digits_bundle, tmp_path, given):
+    for verb in (planned, write_harness):
+        with pytest.raises(UsageError, match=r"no team|gpu"):
+            verb([digits_bundle], tmp_path / "Bench", **given)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_classifier_carries_its_labels(export_to, digits):
     made = export_to(
         request={"labels": str(digits / "labels.txt")},

@@ -175,8 +175,14 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _refused(destination: Path, error: OSError) -> ArtifactError:
-    reason = error.strerror or str(error)
     return ArtifactError(
-        f"{destination} cannot be written: {reason}",
+        f"{destination} cannot be written: {_reason(error)}",
         hint="free space, or choose a folder that you may write to with -o DIR",
     )
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
+        # Copying a tree collects (from, to, "[Errno n] reason: 'path'") of every file; the first says it all.
+        return str(error.args[0][0][-1]).split("] ", 1)[-1].split(": '")[0]
+    return error.strerror or str(error)

@@ -20,6 +20,7 @@ from swiftdeploy.pipeline import parity
 from swiftdeploy.pipeline.program import PROBABILITIES, Built
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
+from swiftdeploy.pipeline.scratch import scratch
 from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
 from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.report import ParityReport
@@ -111,30 +112,32 @@ def convert(
             from swiftdeploy.targets import coreml
 
         path = folder / f"{name}{coreml.SUFFIX}"
-        coreml.convert(
-            built.classifier or built.program,
-            path,
-            precision=precision,
-            min_ios=options.min_ios,
-            input_kind=options.input_kind,
-            labels=subject.labels,
-            metadata=options.metadata,
-        )
+        with scratch(folder):
+            coreml.convert(
+                built.classifier or built.program,
+                path,
+                precision=precision,
+                min_ios=options.min_ios,
+                input_kind=options.input_kind,
+                labels=subject.labels,
+                metadata=options.metadata,
+            )
         return [path]
     with console.quiet():
         from swiftdeploy.targets import onnx
 
     path = folder / f"{name}{onnx.SUFFIX}"
-    onnx.convert(
-        built.program,
-        path,
-        precision=precision,
-        opset=options.opset,
-        dynamic_batch=options.dynamic_batch,
-        labels=subject.labels,
-        metadata=options.metadata,
-    )
-    return [path, onnx.to_ort(path)] if options.ort else [path]
+    with scratch(folder):
+        onnx.convert(
+            built.program,
+            path,
+            precision=precision,
+            opset=options.opset,
+            dynamic_batch=options.dynamic_batch,
+            labels=subject.labels,
+            metadata=options.metadata,
+        )
+        return [path, onnx.to_ort(path)] if options.ort else [path]
 
 
 def _record(

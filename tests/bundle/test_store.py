@@ -370,3 +370,10 @@ def test_a_place_that_one_may_not_look_at():
         locked.chmod(0o700)
         assert done.returncode == 7, done.stderr
         assert "Permission denied" in done.stdout
+
+
+def test_a_copy_that_failed_says_why_in_a_few_words(tmp_path):
+    long = ("a" * 300, "b" * 300, f"[Errno 28] No space left on device: '{'a' * 300}' -> 'b'")
+    with pytest.raises(ArtifactError) as caught, staged(tmp_path / "model", force=False):
+        raise shutil.Error([long, long])
+    assert caught.value.fact.endswith("cannot be written: No space left on device")

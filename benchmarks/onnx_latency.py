@@ -73,7 +73,7 @@ def main() -> None:
     """Print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", action="append")
     options = parser.parse_args()
     names = options.model or ["swiftformer_xs", "swiftformer_s", "swiftformer_l1"]
@@ -82,7 +82,12 @@ def main() -> None:
             name: measure(name, rounds=options.rounds, threads=options.threads, folder=Path(folder)) for name in names
         }
     goals = {"swiftformer_xs": 1.25, "swiftformer_s": 1.1, "swiftformer_l1": 1.1}
-    print(json.dumps({"what": "ONNX Runtime, batch 1, 224 px, fp32", "models": found, "goal": goals}, indent=2))
+    print(
+        json.dumps(
+            {"what": "ONNX Runtime, batch 1, 224 px, fp32", "threads": options.threads, "models": found, "goal": goals},
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from pairs import interleave, milliseconds, ratio
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from swiftdeploy import catalog, checkpoint
 from swiftdeploy.capture import capture, freeze
@@ -64,16 +66,43 @@ class SelfAttention(nn.Module):
         return self.out((scores @ value).transpose(1, 2).reshape(batch, tokens, channels))
 
 
+class LiveBytes(TorchDispatchMode):
+    """Bytes of the storages that ops have made and nobody has dropped yet, and the most there ever were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: dict[int, int] = {}
+        self.level = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the op and account for its results."""
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(value, Tensor):
+                self._count(value)
+        return result
+
+    def _count(self, value: Tensor) -> None:
+        storage = value.untyped_storage()
+        key, size = storage.data_ptr(), storage.nbytes()
+        if key not in self.readers:
+            self.level += size
+            self.peak = max(self.peak, self.level)
+        self.readers[key] = self.readers.get(key, 0) + 1
+        weakref.finalize(value, self._drop, key, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        self.readers[key] -= 1
+        if not self.readers[key]:
+            del self.readers[key]
+            self.level -= size
+
+
 def peak_bytes(module: nn.Module, x: Tensor) -> int:
-    """The largest sum of live tensor bytes that torch's profiler sees during one forward pass."""
-    with torch.profiler.profile(profile_memory=True) as profile:
+    """The most bytes of intermediate tensors that live at once during one forward pass."""
+    with LiveBytes() as live:
         module(x)
-    level = peak = 0
-    for event in profile.events():
-        if event.name == "[memory]":
-            level += event.cpu_memory_usage if hasattr(event, "cpu_memory_usage") else event.self_cpu_memory_usage
-            peak = max(peak, level)
-    return peak or sum(max(0, e.self_cpu_memory_usage) for e in profile.events())
+    return live.peak
 
 
 def exponent(tokens: list[int], values: list[float]) -> float:
@@ -105,7 +134,7 @@ def scaling(rounds: int) -> dict[str, Any]:
     }
 
 
-def networks(rounds: int, folder: Path) -> dict[str, Any]:
+def networks(rounds: int, threads: int, folder: Path) -> dict[str, Any]:
     """SwiftFormer-S against MobileViT-v2 x1.0."""
     models, images = {}, {}
     for name in ("swiftformer_s", "mobilevitv2_100"):
@@ -115,7 +144,7 @@ def networks(rounds: int, folder: Path) -> dict[str, Any]:
         stress_(module, example)
         program = freeze(fuse(capture(module, example), example).graph, example, input_name="image")
         target.convert(program, folder / f"{name}.onnx", precision="fp32", opset=20)
-        models[name], images[name] = open_model(folder / f"{name}.onnx"), example.numpy()
+        models[name], images[name] = open_model(folder / f"{name}.onnx", threads=threads), example.numpy()
     runs = {name: lambda m=model, x=images[name]: m.run({"image": x}) for name, model in models.items()}
     seconds = interleave(runs, rounds=rounds, warm_up=5)
     return {
@@ -129,10 +158,16 @@ def main() -> None:
     """Print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        document = {"attention": scaling(options.rounds), "networks": networks(options.rounds, Path(folder))}
+        document = {
+            "threads": options.threads,
+            "attention": scaling(options.rounds),
+            "networks": networks(options.rounds, options.threads, Path(folder)),
+        }
     print(json.dumps(document, indent=2))
 
 

@@ -202,12 +202,11 @@ def test_several_outputs(export_to, nets):
 
 
 def test_the_digits_unfused(export_to, scores, held_out):
-    result = export_to(targets=("coreml",), precisions=("fp32",), fuse=False)
+    result = export_to(targets=("onnx",), precisions=("fp32",), fuse=False)
     assert result.manifest.fusion == ()
-    images = (held_out[0][:3] / 255 - 0.5) / 0.5
-    package = mil.load_program(artifact(result, ".mlpackage"))
-    found = np.concatenate([package.predict({"image": image[None]})["logits"] for image in images])
-    np.testing.assert_allclose(found, scores[:3], rtol=1e-3, atol=1e-3)
+    assert result.manifest.artifacts[0].parity.verdict == "pass"
+    found = session(artifact(result, ".onnx")).run(None, {"image": (held_out[0][:1] / 255 - 0.5) / 0.5})[0]
+    np.testing.assert_allclose(found, scores[:1], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

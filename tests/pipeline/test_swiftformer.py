@@ -13,7 +13,6 @@ from swiftdeploy_models import swiftformer
 
 from swiftdeploy.errors import CheckpointError
 from swiftdeploy.pipeline import parity
-from swiftdeploy.pipeline.against import verify_against
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject, truth_of
@@ -23,12 +22,13 @@ from swiftdeploy.spec import ExportOptions
 VARIANTS = ("swiftformer_xs", "swiftformer_s", "swiftformer_l1", "swiftformer_l3")
 NAMINGS = {"official": ("sum", "token_l2"), "hf": ("sum",), "timm": ("token_l2",)}
 SIDE = (64, 64)
-# Each variant, generation, naming, target and precision goes all the way at least once.
+# Each variant, generation, naming, target and precision goes all the way at least once. Where the three legs are left
+# out, for their time, the written bundle is still verified against the oracle's golden answers.
 FULL = [
-    ("swiftformer_xs", "official", "token_l2", ("coreml", "onnx"), "fp16"),
-    ("swiftformer_s", "hf", "sum", ("coreml",), "fp16"),
-    ("swiftformer_l1", "timm", "token_l2", ("onnx",), "fp16"),
-    ("swiftformer_l3", "official", "sum", ("onnx",), "fp32"),
+    ("swiftformer_xs", "official", "token_l2", {"targets": ("coreml", "onnx")}),
+    ("swiftformer_s", "hf", "sum", {"targets": ("coreml",), "verify": False}),
+    ("swiftformer_l1", "timm", "token_l2", {"targets": ("onnx",)}),
+    ("swiftformer_l3", "official", "sum", {"targets": ("onnx",), "precisions": ("fp32",), "verify": False}),
 ]
 
 
@@ -123,18 +123,16 @@ def test_every_naming_is_the_same_network_and_fuses(tmp_path, variant, attention
     assert {"expand", "permute", "transpose"}.isdisjoint(truth.built.ops_after)
 
 
-@pytest.mark.parametrize(("variant", "naming", "attention", "targets", "precision"), FULL)
-def test_all_the_way(tmp_path, variant, naming, attention, targets, precision):
+@pytest.mark.parametrize(("variant", "naming", "attention", "options"), FULL)
+def test_all_the_way(tmp_path, variant, naming, attention, options):
     checkpoint = write(official(variant, attention), naming, tmp_path)
     said = attention if naming == "official" else None
-    result = export(ask(variant, checkpoint, said, tmp_path, targets=targets, precisions=(precision,)))
-    assert result.manifest.model.attention == attention
-    assert {a.parity.verdict for a in result.manifest.artifacts} == {"pass"}
-    assert {"tile", "transpose", "reshape", "expand_dims"}.isdisjoint(result.manifest.artifacts[0].ops)
+    result = export(ask(variant, checkpoint, said, tmp_path, **options))
+    manifest = result.manifest
+    assert (manifest.model.attention, manifest.provenance.naming) == (attention, naming)
+    assert {a.parity.verdict for a in manifest.artifacts if a.parity} <= {"pass"}
+    assert {"tile", "transpose", "reshape", "expand_dims"}.isdisjoint(manifest.artifacts[0].ops)
     assert {report.verdict for report in verify_bundle(result.bundle).reports} == {"pass"}
-    if variant == "swiftformer_xs":
-        found = verify_against(result.bundle, checkpoint, model=None, attention=None, images=None)
-        assert {report.verdict for report in found.reports} == {"pass"}
 
 
 @pytest.mark.parametrize(("naming", "attention"), [("hf", "token_l2"), ("timm", "sum")])

@@ -34,8 +34,8 @@ def verbosity() -> int:
 
 
 def stderr() -> Console:
-    """A rich console on the current stderr."""
-    return Console(stderr=True, no_color=not _state["color"], highlight=False, soft_wrap=True)
+    """A rich console on the current stderr: it wraps at words on a terminal, and leaves lines whole in a file."""
+    return Console(stderr=True, no_color=not _state["color"], highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def stdout() -> Console:
@@ -74,8 +74,13 @@ def step(what: str) -> Iterator[None]:
     _stop_if_interrupted()
 
 
+def interrupted() -> bool:
+    """Whether Ctrl-C was pressed since `interruptible` began: an extension's import, say, makes another error of it."""
+    return bool(_state["interrupted"])
+
+
 def _stop_if_interrupted() -> None:
-    if _state["interrupted"]:
+    if interrupted():
         raise KeyboardInterrupt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -16,6 +17,7 @@ def main() -> None:
         from swiftdeploy.cli.app import run
 
         code = run(sys.argv[1:])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done: unloading libraries takes a second
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130  # before `run` could turn it into the line that says so

@@ -57,19 +57,19 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with console.interruptible():
             answer = typer.main.get_command(app).main(args=given, prog_name="swiftdeploy", standalone_mode=False)
-    except SwiftdeployError as error:
-        output.fail(error, json=json)
-        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         answer = INTERRUPTED
     except Exception as error:
-        usage = _usage(error)
-        if usage is None:
+        known = error if isinstance(error, SwiftdeployError) else _usage(error)
+        if console.interrupted():
+            answer = INTERRUPTED
+        elif known is not None:
+            output.fail(known, json=json)
+            return known.exit_code
+        else:
             if json:
                 output.bug(error)
             raise
-        output.fail(usage, json=json)
-        return usage.exit_code
     if answer == INTERRUPTED:  # typer turns most of them into this answer
         output.fail(SwiftdeployError("interrupted", hint="nothing was left half-written"), json=json, code=INTERRUPTED)
     return answer if isinstance(answer, int) else 0

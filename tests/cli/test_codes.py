@@ -306,16 +306,33 @@ def test_130_when_a_library_swallows_the_key(cli, tmp_path, monkeypatch, quick, 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_130_when_a_library_makes_another_error_of_the_key(cli, tmp_path, monkeypatch, quick):
+    """An extension module that is being imported says ImportError then."""
+    from swiftdeploy.pipeline import export as module
+
+    def disguise(*_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    monkeypatch.setattr(module, "convert", disguise)
+    answer = cli(*quick, "-o", tmp_path / "dist")
+    assert answer.code == 130
+    assert "error: interrupted" in answer.err
+    assert tree(tmp_path) == []
+
+
 def test_130_by_a_real_signal(digits, tmp_path):
     line = [sys.executable, "-u", "-c", "from swiftdeploy.cli import main; main()"]
-    wanted = ("export", digits / "swiftformer_digits.pth", *EXPORT[:4], "-t", "coreml", "-o", tmp_path / "dist")
+    wanted = ("export", digits / "swiftformer_digits.pth", *EXPORT, "-o", tmp_path / "dist")
     with subprocess.Popen(
         [*line, *map(str, wanted)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         seen = ""
         for text in process.stderr:
             seen += text
-            if "converting to coreml" in text:
+            if "converting to onnx" in text:
                 break
         time.sleep(0.05)  # some way into the stage; any moment must do
         process.send_signal(signal.SIGINT)

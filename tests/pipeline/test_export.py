@@ -118,17 +118,15 @@ def test_untrained_weights_are_seeded_and_the_manifest_says_so(export_to, tmp_pa
             precisions=("fp32",),
             verify=False,
         )
-        for number, seed in enumerate((5, 5, 6))
+        for number, seed in enumerate((5, 5))
     ]
-    digests = [result.manifest.artifacts[0].sha256 for result in both]
-    assert digests[0] == digests[1] != digests[2]
+    assert both[0].manifest.artifacts[0].sha256 == both[1].manifest.artifacts[0].sha256
     assert both[0].manifest.provenance.weights == "untrained"
     assert both[0].manifest.provenance.seed == 5
 
 
-@pytest.mark.parametrize("batch", [2, 8])
-def test_batch(export_to, held_out, scores, batch):
-    """8 is more than there are samples."""
+def test_a_batch_of_more_than_there_are_samples(export_to, held_out, scores):
+    batch = 8
     result = export_to(targets=("onnx",), precisions=("fp32",), batch=batch)
     images = (held_out[0][:batch] / 255 - 0.5) / 0.5
     found = session(artifact(result, ".onnx")).run(None, {"image": images})[0]

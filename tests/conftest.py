@@ -12,7 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No verdict by the clock or by chance: the same examples each time, however busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("suite")
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"
 # On PYTHONPATH as sitecustomize: a process that believes it is another day.

@@ -12,7 +12,7 @@ from swiftdeploy.bundle.manifest import (
     read_manifest,
 )
 from swiftdeploy.bundle.read import Bundle, read_bundle, save_arrays
-from swiftdeploy.bundle.store import check_destination, staged
+from swiftdeploy.bundle.store import check_destination, discard, held, placed, staged, sweep, write_whole
 
 __all__ = [
     "MANIFEST_NAME",
@@ -24,12 +24,17 @@ __all__ = [
     "ModelRecord",
     "artifact_digest",
     "check_destination",
+    "discard",
     "encode",
+    "held",
+    "placed",
     "read_bundle",
     "read_manifest",
     "records",
     "save_arrays",
     "sha256_of",
     "staged",
+    "sweep",
     "tree_digest",
+    "write_whole",
 ]

@@ -1,0 +1,289 @@
+"""Bundles that were made before, by the digest of all that they depend on.
+
+    <folder>/v1/entries/<key>/entry.json   what the bundle depends on and what its making found; sealed
+    <folder>/v1/entries/<key>/bundle/      the bundle, byte for byte as it was written
+    <folder>/v1/locks/<two digits>         held by whoever makes, reads or removes an entry with such a key
+
+An entry is filled aside and renamed. It is believed only once every byte of it was hashed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from swiftdeploy import bundle
+from swiftdeploy.errors import ArtifactError, SwiftdeployError
+from swiftdeploy.pipeline.fingerprint import difference
+from swiftdeploy.report import ParityReport
+from swiftdeploy.runs import Accuracy
+from swiftdeploy.spec import from_plain, to_plain
+
+VERSION = 1
+ENTRY_NAME = "entry.json"
+BUNDLE_NAME = "bundle"
+_LIMIT = 1 << 26  # bytes of an entry.json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cache:
+    """Where entries lie, and how many bytes they may have together."""
+
+    folder: Path
+    max_bytes: int = 10**10
+
+    @property
+    def entries(self) -> Path:
+        """The folder with one folder for each entry of this version."""
+        return self.folder / f"v{VERSION}" / "entries"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What making a bundle found besides the bundle itself. Seconds and memory are for people."""
+
+    seconds: Mapping[str, float]
+    peak_memory_bytes: int | None = None
+    golden: tuple[ParityReport, ...] = ()
+    accuracy: tuple[Accuracy, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One entry. `name` is the job that made it, `manifest_seal` its bundle's; `seal` covers this text itself."""
+
+    version: Literal[1]
+    key: str
+    name: str
+    parts: Mapping[str, str]
+    made: Made
+    manifest_seal: str
+    seal: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What `look` found: an entry whose every byte was checked, or why there is none."""
+
+    entry: Entry | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """One entry for a list: last used in seconds since 1970, and the problem of a damaged one."""
+
+    key: str
+    name: str
+    bytes: int
+    used: float
+    problem: str = field(default="")
+
+
+def default_folder() -> Path:
+    """The platform's folder for caches, in it ours; XDG_CACHE_HOME decides where it is set."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if given.startswith("/"):
+        return Path(given) / "swiftdeploy"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "swiftdeploy"
+
+
+def look(cache: Cache, key: str, parts: Mapping[str, str], *, name: str) -> Found:
+    """The entry of a key, checked; a damaged one is dropped. Whoever reads its bundle holds `reading`."""
+    if not _place(cache, key).exists():
+        return Found(entry=None, reason=_missing(cache, parts, name))
+    try:
+        entry = check(cache, key)
+    except SwiftdeployError as error:
+        with holding(cache, key, wait=False) as free:
+            if free:
+                bundle.discard(_place(cache, key))
+        return Found(entry=None, reason=f"the cached one is damaged and was dropped: {error.fact}")
+    with contextlib.suppress(OSError):
+        os.utime(_place(cache, key) / ENTRY_NAME)  # the stamp by which the oldest go first
+    return Found(entry=entry, reason="")
+
+
+def check(cache: Cache, key: str) -> Entry:
+    """The entry of a key. Raises ArtifactError where a byte of it or of its bundle is not what was written."""
+    entry = _read(_place(cache, key))
+    if entry.key != key:
+        raise ArtifactError("its entry.json is another entry's", hint="it will be made anew")
+    found = bundle.read_bundle(_place(cache, key) / BUNDLE_NAME)
+    if found.manifest.seal != entry.manifest_seal:
+        raise ArtifactError("its bundle is another one", hint="it will be made anew")
+    return entry
+
+
+@contextlib.contextmanager
+def holding(cache: Cache, key: str, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a key: shared to read, alone to make or remove. False where it is taken and `wait` is off.
+
+    Raises ArtifactError where the cache's folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = cache.entries.with_name("locks") / key[:2]
+            got = stack.enter_context(bundle.held(lock, shared=shared, wait=wait))
+        except OSError as error:
+            raise ArtifactError(
+                f"the cache {cache.folder} cannot be written: {error.strerror or error}",
+                hint="choose another with --cache DIR, or use --no-cache",
+            ) from error
+        yield got
+
+
+@contextlib.contextmanager
+def adding(cache: Cache, key: str) -> Iterator[Path]:
+    """A folder for the bundle of a new entry. The caller holds the key's lock, and calls `describe` at the end."""
+    with bundle.placed(_place(cache, key), replace=True) as folder:
+        yield folder / BUNDLE_NAME
+
+
+def describe(made_at: Path, entry: Entry) -> None:
+    """Write the entry of the bundle that was made at the path which `adding` gave."""
+    made_at.with_name(ENTRY_NAME).write_text(_sealed(to_plain(entry)), encoding="utf-8")
+
+
+def bundle_of(cache: Cache, key: str) -> Path:
+    """Where an entry's bundle lies."""
+    return _place(cache, key) / BUNDLE_NAME
+
+
+def listed(cache: Cache, *, verify: bool = False) -> tuple[Listed, ...]:
+    """All entries, the longest unused first; with `verify` every byte is hashed."""
+    found = [_listed(cache, path, verify=verify) for path in _folders(cache)]
+    return tuple(sorted(found, key=lambda entry: (entry.used, entry.key)))
+
+
+def prune(cache: Cache, *, max_bytes: int | None = None) -> tuple[Listed, ...]:
+    """Remove what dead runs and older versions left, and the longest unused entries over the limit; the removed ones.
+
+    Entries that are being read or made stay.
+    """
+    for path in sorted(cache.folder.glob("v*")):
+        if path.name[1:].isdigit() and int(path.name[1:]) < VERSION and not path.is_symlink():
+            bundle.discard(path)
+    if not cache.entries.is_dir():
+        return ()
+    bundle.sweep(cache.entries)
+    entries = listed(cache)
+    excess = sum(entry.bytes for entry in entries) - (cache.max_bytes if max_bytes is None else max_bytes)
+    removed = []
+    for entry in entries:
+        if excess <= 0 and not entry.problem:
+            continue
+        with holding(cache, entry.key, wait=False) as free:
+            if free:
+                bundle.discard(_place(cache, entry.key))
+                removed.append(entry)
+                excess -= entry.bytes
+    return tuple(removed)
+
+
+def peaks(cache: Cache) -> dict[str, int]:
+    """The peak memory in bytes of earlier jobs by name, the largest of each."""
+    found: dict[str, int] = {}
+    for path in _folders(cache):
+        with contextlib.suppress(SwiftdeployError):
+            entry = _read(path)
+            found[entry.name] = max(found.get(entry.name, 0), entry.made.peak_memory_bytes or 0)
+    return found
+
+
+def _place(cache: Cache, key: str) -> Path:
+    return cache.entries / key
+
+
+def _folders(cache: Cache) -> list[Path]:
+    if not cache.entries.is_dir():
+        return []
+    return sorted(path for path in cache.entries.iterdir() if not path.name.startswith("."))
+
+
+def _missing(cache: Cache, parts: Mapping[str, str], name: str) -> str:
+    """Why there is no such entry: what differs from the most similar one of that name."""
+    nearest: tuple[str, ...] | None = None
+    for path in _folders(cache):
+        with contextlib.suppress(SwiftdeployError):
+            entry = _read(path)
+            changed = difference(parts, entry.parts)
+            if entry.name == name and (nearest is None or len(changed) < len(nearest)):
+                nearest = changed
+    return f"changed: {', '.join(nearest)}" if nearest else "not made before, or pruned"
+
+
+def _read(place: Path) -> Entry:
+    path = place / ENTRY_NAME
+    try:
+        if path.is_symlink() or path.stat().st_size > _LIMIT:
+            raise ValueError("it is no entry")
+        text = path.read_text(encoding="utf-8")
+        plain = json.loads(text)
+        if not isinstance(plain, dict) or _sealed(plain) != text:
+            raise ValueError("it was changed")
+        return from_plain(Entry, plain)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise ArtifactError(f"{ENTRY_NAME}: {reason}", hint="it will be made anew") from error
+
+
+def _sealed(plain: dict[str, Any]) -> str:
+    digest = hashlib.sha256(_canonical({**plain, "seal": ""}).encode()).hexdigest()
+    return _canonical({**plain, "seal": digest})
+
+
+def _canonical(plain: dict[str, Any]) -> str:
+    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _listed(cache: Cache, place: Path, *, verify: bool) -> Listed:
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    problem, name, used = "", "", 0.0
+    try:
+        entry = check(cache, place.name) if verify else _read(place)
+        name, used = entry.name, (place / ENTRY_NAME).stat().st_mtime
+    except SwiftdeployError as error:
+        problem = error.fact
+    return Listed(key=place.name, name=name, bytes=size, used=used, problem=problem)
+
+
+def age(entry: Listed) -> float:
+    """Seconds since an entry was used, never under 0: clocks jump."""
+    return max(0.0, time.time() - entry.used)
+
+
+def publish(source: Path, destination: Path) -> None:
+    """Put a copy of a checked bundle at `destination`; one that is there already stays, with its device results.
+
+    Raises ArtifactError where the disk refuses or a byte of the copy differs, UsageError where something else is there.
+    """
+    manifest = bundle.read_manifest(source)
+    if _same(manifest, destination):
+        return
+    with bundle.staged(destination, force=True) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        copied = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
+        if copied != manifest.files or bundle.read_manifest(folder) != manifest:
+            raise ArtifactError(f"{destination.name} was damaged while it was copied", hint="check the disk, run again")
+
+
+def _same(manifest: bundle.Manifest, destination: Path) -> bool:
+    try:
+        there = bundle.read_bundle(destination).manifest
+    except SwiftdeployError:
+        return False
+    results = {record.path for record in there.device}
+    files = tuple(record for record in there.files if record.path not in results)
+    tree = bundle.tree_digest(files)
+    return dataclasses.replace(there, device=(), files=files, tree_sha256=tree, seal=manifest.seal) == manifest

@@ -27,8 +27,8 @@ import torch
 
 from swiftdeploy import mil
 from swiftdeploy.errors import SwiftdeployError
-from swiftdeploy.mil import binder
 from swiftdeploy.mil.model import LoadedProgram
+from swiftdeploy.mil.program import walk
 
 MACOS = (15, 5)
 """The first macOS that runs iOS18 packages is 15; a few tests wait for fixes up to 15.2."""
@@ -230,5 +230,5 @@ def _program(model: Any) -> LoadedProgram:
             model.save(str(path))
             _LOADED[model] = mil.load_program(path, model.function_name)
     program = _LOADED[model]
-    _OPS.update(operation.type for operation in binder.walk(program.function.block) if operation.type != "const")
+    _OPS.update(operation.type for operation in walk(program.function.block) if operation.type != "const")
     return program

@@ -15,6 +15,7 @@ import jsonschema
 
 from swiftdeploy import schema
 from swiftdeploy.errors import ArtifactError, UsageError
+from swiftdeploy.precision import parse
 from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
@@ -50,6 +51,9 @@ class ArtifactRecord:
     outputs: tuple[str, ...]
     ops: Mapping[str, int]
     parity: ParityReport | None
+
+    def __post_init__(self) -> None:
+        parse(self.precision)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -63,7 +63,7 @@ class AccuracyBudget:
     images: str = field(metadata=said("Folder of labelled images: one folder a class.", minLength=1))
     min: float | None = field(default=None, metadata=said("At least this share, 0 to 1.", minimum=0, maximum=1))
     max_drop: float | None = field(
-        default=None, metadata=said("At most this share below the oracle's.", minimum=0, maximum=1)
+        default=None, metadata=said("At most this share below the baseline's.", minimum=0, maximum=1)
     )
 
 
@@ -120,7 +120,7 @@ class Budgets:
     def relative(self) -> tuple[str, ...]:
         """The keys that need a baseline, such as "size.max_ratio"."""
         found = [f"{key}.max_ratio" for key in ("size", "bundle_size", "latency") if _has(self, key, "max_ratio")]
-        return (*found, *(f"{key}.max_drop" for key in ("parity", "drift") if _has(self, key, "max_drop")))
+        return (*found, *(f"{key}.max_drop" for key in ("parity", "drift", "top1") if _has(self, key, "max_drop")))
 
 
 def _has(budgets: Budgets, key: str, limit: str) -> bool:

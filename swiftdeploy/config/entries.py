@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from swiftdeploy.config.budgets import SIZE_PATTERN, Budgets, said
-from swiftdeploy.spec import ATTENTIONS, MIN_IOS, ONNX_OPSETS, PRECISIONS, TARGETS
+from swiftdeploy.spec import ATTENTIONS, MIN_IOS, ONNX_OPSETS, TARGETS
 
 HUB = "hf-hub:"
 NAME_PATTERN = r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
@@ -32,7 +32,7 @@ class Shared:
     )
     precisions: tuple[str, ...] = field(
         default=("fp16",),
-        metadata=said("One artifact for each.", minItems=1, items={"type": "string", "examples": list(PRECISIONS)}),
+        metadata=said("One artifact for each.", minItems=1, items={"type": "string", "examples": ["fp16", "fp32"]}),
     )
     min_ios: int = field(default=16, metadata=said("Oldest iOS of the Core ML artifacts.", enum=list(MIN_IOS)))
     opset: int = field(default=20, metadata=said("ONNX opset.", enum=list(ONNX_OPSETS)))

@@ -13,6 +13,7 @@ from typing import Any
 from swiftdeploy.config.decode import Place, decode
 from swiftdeploy.config.entries import HUB, Config, Document, ModelEntry
 from swiftdeploy.errors import ConfigError, UsageError
+from swiftdeploy.precision import parse
 from swiftdeploy.schema import make_schema
 from swiftdeploy.spec import ExportOptions, from_plain
 
@@ -99,6 +100,11 @@ def _merged(plain: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> None:
     """What no single key can say: options that contradict each other, pins and baselines that hang in the air."""
     path = ("models", name)
+    for number, precision in enumerate(entry.precisions):
+        try:
+            parse(precision)
+        except UsageError as error:
+            place.refuse((*path, "precisions", number), error.fact, error.hint)
     try:
         options_of(entry, name)
     except ConfigError as error:

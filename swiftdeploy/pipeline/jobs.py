@@ -72,9 +72,7 @@ class Outcome:
 def failure_of(error: SwiftdeployError, stage: str = "") -> Failure:
     """An error as a report holds it."""
     found = error.stage or stage or next((s for kind, s in _STAGES.items() if isinstance(error, kind)), "run")
-    return Failure(
-        stage=found, kind=type(error).__name__, fact=error.fact, hint=error.hint, exit_code=error.exit_code
-    )
+    return Failure(stage=found, kind=type(error).__name__, fact=error.fact, hint=error.hint, exit_code=error.exit_code)
 
 
 def bug_of(error: BaseException) -> Failure:

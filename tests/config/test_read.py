@@ -73,7 +73,7 @@ REFUSED = [
     ("[models.a]\nuntrained = 0\nsize = [64, 64, 64]", 3, "more than 2 items"),
     ("[models.a]\nuntrained = 0\nsize = [8]", 3, "models.a.size[0]: 8 is under 32"),
     ("[models.a]\nuntrained = 0\nmin_ios = 14", 3, "models.a.min_ios: 14 is none of 15"),
-    ('[models.a]\nuntrained = 0\nprecisions = ["int3"]', 1, "'int3' is none of"),
+    ('[models.a]\nuntrained = 0\nprecisions = ["int3"]', 3, "precisions[0]: precision 'int3' is not known"),
     ('[models.a]\nuntrained = 0\ncheckpoint = "x"', 1, "checkpoint or untrained, one of the two"),
     ("[models.a]", 1, "one of the two"),
     ('[models.a]\ncheckpoint = ""', 2, "it is empty"),

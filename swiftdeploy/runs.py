@@ -139,9 +139,9 @@ class BundleSummary:
 class JobReport:
     """One model's bundle. "cached" has passed as well; "skipped" was never started, because the run was stopped.
 
-    `options` are `spec.ExportOptions`, `artifacts` the file names that they ask for. `bundle` is the folder that was
-    written, relative to the configuration's, and empty where none was: a job that fails a budget alone has its bundle,
-    one with a `failure` has not. `baseline` is what the checks compared with.
+    `options` are `spec.ExportOptions`, `artifacts` what they ask for, such as "coreml fp16". `bundle` is the folder
+    that was written, relative to the configuration's, and empty where none was: a job that fails a budget alone has
+    its bundle, one with a `failure` has not. `baseline` is what the checks compared with.
     """
 
     name: str

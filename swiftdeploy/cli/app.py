@@ -10,11 +10,14 @@ import typer
 from swiftdeploy import __version__, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.bench import bench
+from swiftdeploy.cli.cache import cache
 from swiftdeploy.cli.doctor import doctor
 from swiftdeploy.cli.export import export
 from swiftdeploy.cli.harness import harness
+from swiftdeploy.cli.init import init
 from swiftdeploy.cli.inspect import inspect
 from swiftdeploy.cli.models import models
+from swiftdeploy.cli.run import run as run_matrix
 from swiftdeploy.cli.schema import schema
 from swiftdeploy.cli.verify import verify
 from swiftdeploy.errors import SwiftdeployError, UsageError
@@ -45,9 +48,11 @@ def top(
     """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
 
 
-for command in (export, verify, inspect, bench, models, doctor, schema):
+for command in (export, verify, inspect, bench, models, doctor, schema, init):
     app.command()(command)
+app.command("run")(run_matrix)
 app.add_typer(harness)
+app.add_typer(cache)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -24,7 +24,11 @@ SIZE_LIMIT = 1 << 22  # bytes; nobody writes more by hand, and nothing should ha
 
 def read_config(path: Path) -> Config:
     """The file's contents. Raises ConfigError with the line for anything that does not parse or fit."""
-    text = _text(path)
+    return parse_config(_text(path), path)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """What a text says that is, or will be, the file at `path`. Raises ConfigError as `read_config` does."""
     try:
         plain = tomllib.loads(text)
         place = Place(path.name, text)

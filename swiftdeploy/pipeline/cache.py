@@ -10,13 +10,10 @@ An entry is filled aside and renamed. It is believed only once every byte of it 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,19 +95,19 @@ def default_folder() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "swiftdeploy"
 
 
-def look(cache: Cache, key: str, parts: Mapping[str, str], *, name: str) -> Found:
-    """The entry of a key, checked; a damaged one is dropped. Whoever reads its bundle holds `reading`."""
+def look(cache: Cache, key: str, parts: Mapping[str, str], *, name: str, drop: bool = True) -> Found:
+    """The entry of a key, checked. A damaged one is dropped, unless `drop` is off."""
     if not _place(cache, key).exists():
         return Found(entry=None, reason=_missing(cache, parts, name))
     try:
         entry = check(cache, key)
     except SwiftdeployError as error:
-        with holding(cache, key, wait=False) as free:
-            if free:
-                bundle.discard(_place(cache, key))
-        return Found(entry=None, reason=f"the cached one is damaged and was dropped: {error.fact}")
-    with contextlib.suppress(OSError):
-        os.utime(_place(cache, key) / ENTRY_NAME)  # the stamp by which the oldest go first
+        if drop:
+            _drop(cache, key)
+        return Found(entry=None, reason=f"the cached one is damaged: {error.fact}")
+    if drop:
+        with contextlib.suppress(OSError):
+            os.utime(_place(cache, key) / ENTRY_NAME)  # the stamp by which the oldest go first
     return Found(entry=entry, reason="")
 
 
@@ -166,29 +163,29 @@ def listed(cache: Cache, *, verify: bool = False) -> tuple[Listed, ...]:
     return tuple(sorted(found, key=lambda entry: (entry.used, entry.key)))
 
 
-def prune(cache: Cache, *, max_bytes: int | None = None) -> tuple[Listed, ...]:
-    """Remove what dead runs and older versions left, and the longest unused entries over the limit; the removed ones.
+def prune(cache: Cache, *, max_bytes: int | None = None, verify: bool = False, dry: bool = False) -> tuple[Listed, ...]:
+    """Remove damaged entries, what dead runs and older versions left, and the longest unused over the limit.
 
-    Entries that are being read or made stay.
+    Answers with the entries that went, or with `dry` would go. Entries that are being read or made stay.
     """
-    for path in sorted(cache.folder.glob("v*")):
-        if path.name[1:].isdigit() and int(path.name[1:]) < VERSION and not path.is_symlink():
-            bundle.discard(path)
-    if not cache.entries.is_dir():
-        return ()
-    bundle.sweep(cache.entries)
-    entries = listed(cache)
+    if not dry:
+        _clear(cache)
+    entries = listed(cache, verify=verify)
     excess = sum(entry.bytes for entry in entries) - (cache.max_bytes if max_bytes is None else max_bytes)
     removed = []
     for entry in entries:
-        if excess <= 0 and not entry.problem:
-            continue
-        with holding(cache, entry.key, wait=False) as free:
-            if free:
-                bundle.discard(_place(cache, entry.key))
-                removed.append(entry)
-                excess -= entry.bytes
+        if (excess > 0 or entry.problem) and (dry or _drop(cache, entry.key)):
+            removed.append(entry)
+            excess -= entry.bytes
     return tuple(removed)
+
+
+def _clear(cache: Cache) -> None:
+    for path in sorted(cache.folder.glob("v*")):
+        if path.name[1:].isdigit() and int(path.name[1:]) < VERSION and not path.is_symlink():
+            bundle.discard(path)
+    bundle.sweep(cache.folder)
+    bundle.sweep(cache.entries)
 
 
 def peaks(cache: Cache) -> dict[str, int]:
@@ -199,6 +196,14 @@ def peaks(cache: Cache) -> dict[str, int]:
             entry = _read(path)
             found[entry.name] = max(found.get(entry.name, 0), entry.made.peak_memory_bytes or 0)
     return found
+
+
+def _drop(cache: Cache, key: str) -> bool:
+    """Whether an entry could be removed; one that is being read or made stays."""
+    with holding(cache, key, wait=False) as free:
+        if free:
+            bundle.discard(_place(cache, key))
+    return free
 
 
 def _place(cache: Cache, key: str) -> Path:
@@ -256,34 +261,3 @@ def _listed(cache: Cache, place: Path, *, verify: bool) -> Listed:
     except SwiftdeployError as error:
         problem = error.fact
     return Listed(key=place.name, name=name, bytes=size, used=used, problem=problem)
-
-
-def age(entry: Listed) -> float:
-    """Seconds since an entry was used, never under 0: clocks jump."""
-    return max(0.0, time.time() - entry.used)
-
-
-def publish(source: Path, destination: Path) -> None:
-    """Put a copy of a checked bundle at `destination`; one that is there already stays, with its device results.
-
-    Raises ArtifactError where the disk refuses or a byte of the copy differs, UsageError where something else is there.
-    """
-    manifest = bundle.read_manifest(source)
-    if _same(manifest, destination):
-        return
-    with bundle.staged(destination, force=True) as folder:
-        shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        copied = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
-        if copied != manifest.files or bundle.read_manifest(folder) != manifest:
-            raise ArtifactError(f"{destination.name} was damaged while it was copied", hint="check the disk, run again")
-
-
-def _same(manifest: bundle.Manifest, destination: Path) -> bool:
-    try:
-        there = bundle.read_bundle(destination).manifest
-    except SwiftdeployError:
-        return False
-    results = {record.path for record in there.device}
-    files = tuple(record for record in there.files if record.path not in results)
-    tree = bundle.tree_digest(files)
-    return dataclasses.replace(there, device=(), files=files, tree_sha256=tree, seal=manifest.seal) == manifest

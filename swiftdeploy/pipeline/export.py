@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from swiftdeploy import bundle, console
+from swiftdeploy.errors import SwiftdeployError
 from swiftdeploy.pipeline import parity
 from swiftdeploy.pipeline.program import PROBABILITIES, Built
 from swiftdeploy.pipeline.refusal import refuse
@@ -43,8 +44,12 @@ class _Clock:
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Show that a stage runs, and add up its time."""
         start = time.perf_counter()
-        with console.step(what):
-            yield
+        try:
+            with console.step(what):
+                yield
+        except SwiftdeployError as error:
+            error.stage = error.stage or name
+            raise
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 

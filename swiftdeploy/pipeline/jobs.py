@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swiftdeploy.config import Budgets
 from swiftdeploy.errors import (
     ArtifactError,
     BudgetError,
@@ -37,26 +36,25 @@ _STAGES: Mapping[type[SwiftdeployError], str] = {
 class Job:
     """What a worker needs to make one bundle. `parts` and `key` are its fingerprint, `sha256` the pin of the file.
 
-    `checkpoint` is what the configuration says; `versions` are the planner's, which a worker elsewhere must share.
+    `checkpoint` is what the configuration says, `folder` where its own modules lie; `judged_on` are the images that
+    accuracy is measured on. `memory` is how many bytes the job may take.
     """
 
     name: str
     checkpoint: str
     request: ExportRequest
-    versions: Mapping[str, str]
+    folder: Path
     parts: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     sha256: str | None = None
     cache: Cache | None = None
     judged_on: Path | None = None
     memory: int = 0
-    budgets: Budgets = Budgets()
 
     @property
     def artifacts(self) -> tuple[str, ...]:
-        """The names of the artifacts that will be made, without their suffix where the target decides it."""
-        options = self.request.options
-        return tuple(f"{target} {precision}" for target in options.targets for precision in options.precisions)
+        """What will be made, such as "coreml fp16"."""
+        return tuple(f"{target} {precision}" for target, precision in self.request.options.matrix)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +71,11 @@ def failure_of(error: SwiftdeployError, stage: str = "") -> Failure:
     """An error as a report holds it."""
     found = error.stage or stage or next((s for kind, s in _STAGES.items() if isinstance(error, kind)), "run")
     return Failure(stage=found, kind=type(error).__name__, fact=error.fact, hint=error.hint, exit_code=error.exit_code)
+
+
+def failed(job: Job, failure: Failure, cache: CacheOutcome) -> Outcome:
+    """The outcome of a job that has no bundle."""
+    return Outcome(name=job.name, cache=cache, failure=failure)
 
 
 def bug_of(error: BaseException) -> Failure:

@@ -62,7 +62,7 @@ def run(
         )
     if not file.is_file():
         raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
-    config = read_config(file)
+    config = read_config(file.absolute())  # workers elsewhere stand in another folder
     from swiftdeploy.cli.cache import cache_of
 
     store = None if no_cache else cache_of(cache, config)
@@ -122,8 +122,13 @@ def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool
         state = "cached" if item.entry is not None else f"to be made ({item.reason})"
         if item.failure is not None:
             state = f"cannot begin: {item.failure.fact}"
-        line = f"{item.job.name}: {', '.join(item.job.artifacts)} → {item.job.request.destination}: {state}"
+        line = f"{item.job.name}: {', '.join(item.job.artifacts)} → {_near(item.job.request.destination)}: {state}"
         console.stdout().print(escape(output.printable(line)), soft_wrap=True)
+
+
+def _near(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _show(report: RunReport) -> None:

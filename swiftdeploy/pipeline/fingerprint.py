@@ -39,7 +39,7 @@ def fingerprint(request: ExportRequest, *, folder: Path, judged_on: Path | None 
         "model": f"{request.model} {request.attention or ''} {_canonical(dict(request.arguments))}".strip(),
         "checkpoint": _checkpoint(request),
         "model code": _model_code(spec.factory, folder),
-        "swiftdeploy": _own_code(),
+        "swiftdeploy": own_code(),
         "versions": _canonical({**versions(), "timm": _timm(spec.factory)}),
         "platform": f"{sys.platform} {platform.machine()}",
         "options": _canonical(to_plain(request.options)),
@@ -76,6 +76,21 @@ def weights_digest(source: str) -> str:
         raise CheckpointError(
             f"{path.name} cannot be read: {error.strerror or error}", hint="check the path and its permissions"
         ) from error
+
+
+def pinnable_digest(source: str) -> str:
+    """The sha256 that a bundle's provenance states of these weights: a file's own, or one over all shards.
+
+    Raises CheckpointError where the weights are not there.
+    """
+    path = Path(source)
+    if path.is_file() and not path.name.endswith(".index.json"):
+        return weights_digest(source)
+    from swiftdeploy.checkpoint.hub import fetch  # with torch, which only folders and hub ids pay for here
+    from swiftdeploy.checkpoint.load import digest_of
+    from swiftdeploy.checkpoint.locate import locate
+
+    return digest_of(locate(fetch(source, cache_dir=None) if source.startswith(HUB) else path).weights)
 
 
 def tree_of(folder: Path | None, what: str) -> str:
@@ -133,7 +148,8 @@ def _timm(factory: str) -> str:
 
 
 @functools.cache
-def _own_code() -> str:
+def own_code() -> str:
+    """The digest of this package and of every catalog's, as it is on disk when a process first asks."""
     # The catalog's readers decide what a checkpoint means, whichever model is named.
     return f"{package_digest('swiftdeploy')} {_catalogs()}"
 

@@ -10,7 +10,7 @@ from swiftdeploy.config import FILE_NAME, Config, ModelEntry, options_of
 from swiftdeploy.errors import CheckpointError, SwiftdeployError, UsageError
 from swiftdeploy.pipeline import cache, memory
 from swiftdeploy.pipeline.cache import Cache, Entry
-from swiftdeploy.pipeline.fingerprint import HUB, fingerprint, key_of
+from swiftdeploy.pipeline.fingerprint import fingerprint, key_of, pinnable_digest
 from swiftdeploy.pipeline.jobs import Job, failure_of
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.runs import Failure
@@ -76,7 +76,7 @@ def _planned(config: Config, name: str, model: ModelEntry, store: Cache | None, 
     try:
         bundle.check_destination(request.destination, force=True)
         parts = fingerprint(request, folder=config.folder, judged_on=bare.judged_on)
-        _check_pin(bare, parts["checkpoint"])
+        check_pin(request, model.sha256)
         job = _keyed(bare, parts, store)
         found = _look(job, store, drop=not dry)
     except SwiftdeployError as error:
@@ -102,15 +102,16 @@ def _look(job: Job, store: Cache | None, *, drop: bool) -> cache.Found:
     return found
 
 
-def _check_pin(job: Job, found: str) -> None:
-    """Raise CheckpointError where a single file is not the pinned one; a folder's digest is known once it is read."""
-    source = job.request.checkpoint or ""
-    if job.sha256 is None or source.startswith(HUB) or not Path(source).is_file() or found == job.sha256:
+def check_pin(request: ExportRequest, pinned: str | None) -> None:
+    """Raise CheckpointError where the weights are not the pinned ones."""
+    if pinned is None or request.checkpoint is None:
         return
-    raise CheckpointError(
-        f"{job.checkpoint} has sha256 {found[:16]}…, and the configuration pins {job.sha256[:16]}…",
-        hint="restore the file, or change sha256 where the new weights are meant",
-    )
+    found = pinnable_digest(request.checkpoint)
+    if found != pinned:
+        raise CheckpointError(
+            f"{Path(request.checkpoint).name} has sha256 {found[:16]}…, and {FILE_NAME} pins {pinned[:16]}…",
+            hint="restore the file, or change sha256 where the new weights are meant",
+        )
 
 
 def _weight_bytes(request: ExportRequest) -> int:

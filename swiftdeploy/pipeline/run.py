@@ -20,7 +20,7 @@ from swiftdeploy.pipeline.cluster import run_there
 from swiftdeploy.pipeline.jobs import Job, Outcome
 from swiftdeploy.pipeline.matrix import Planned, plan
 from swiftdeploy.pipeline.publish import publish
-from swiftdeploy.pipeline.reports import check_formats, write_reports
+from swiftdeploy.pipeline.reports import check_reports, write_reports
 from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.pipeline.workers import BUILD, run_here
 from swiftdeploy.runs import CacheOutcome, RunReport
@@ -52,7 +52,7 @@ def run(config: Config, options: RunOptions) -> RunReport:
     baseline, DependencyError for a cluster that is not there, ArtifactError where reports cannot be written.
     """
     start = time.monotonic()
-    check_formats(config)
+    check_reports(config)
     before = baselines(config)
     planned = plan(config, store=options.cache, only=options.only)
     found = dict[str, Outcome]()

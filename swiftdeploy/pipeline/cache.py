@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ VERSION = 1
 ENTRY_NAME = "entry.json"
 BUNDLE_NAME = "bundle"
 _LIMIT = 1 << 26  # bytes of an entry.json
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +215,7 @@ def _place(cache: Cache, key: str) -> Path:
 def _folders(cache: Cache) -> list[Path]:
     if not cache.entries.is_dir():
         return []
-    return sorted(path for path in cache.entries.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in cache.entries.iterdir() if _KEY.fullmatch(path.name) and not path.is_symlink())
 
 
 def _missing(cache: Cache, parts: Mapping[str, str], name: str) -> str:
@@ -253,8 +255,10 @@ def _canonical(plain: dict[str, Any]) -> str:
 
 
 def _listed(cache: Cache, place: Path, *, verify: bool) -> Listed:
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
-    problem, name, used = "", "", 0.0
+    problem, name, used, size = "", "", 0.0, 0
+    for path in place.rglob("*"):
+        with contextlib.suppress(OSError):  # another run may remove it just now
+            size += path.lstat().st_size if path.is_file() else 0
     try:
         entry = check(cache, place.name) if verify else _read(place)
         name, used = entry.name, (place / ENTRY_NAME).stat().st_mtime

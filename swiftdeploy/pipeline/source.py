@@ -7,11 +7,10 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def package_digest(name: str) -> str:
@@ -35,7 +34,7 @@ def model_digest(factory: str, folder: Path) -> str:
     if origin is None:
         return ""
     root = origin.parent.parent if origin.name == "__init__.py" else origin.parent
-    if str(root).startswith(_INSTALLED):
+    if _INSTALLED & set(root.parts):
         return package_digest(top)
     return _digest(root, _reached(root, module))
 

@@ -35,7 +35,7 @@ def run_there(
         ) from error
     logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError) as error:
         raise DependencyError(f"no scheduler answers at {scheduler}", hint="start one: dask scheduler") from error
     except (ValueError, TypeError) as error:

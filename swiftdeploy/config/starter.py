@@ -10,9 +10,9 @@ from typing import Any
 from swiftdeploy.config.entries import ModelEntry, Reports
 
 SCHEMA_FILE = "swiftdeploy.schema.json"
+_BASELINE = '# baseline = "released/run.json"'
 _BUDGETS = """\
-# Limits that stop the build. With a baseline, sizes may also be held to it: size = { max_ratio = 1.02 }
-# baseline = "released/run.json"
+# Limits that stop the build. With a baseline they may also be relative: size = { max_ratio = 1.02 }
 # [budgets]
 # size = { max = "25 MB" }
 # parity = { min = 45 }
@@ -29,7 +29,7 @@ def starter(
 
     The first line names the schema for editors that complete by it; `SCHEMA_FILE` is written beside the file.
     """
-    lines = [f"#:schema ./{SCHEMA_FILE}", f"output = {toml(output)}", ""]
+    lines = [f"#:schema ./{SCHEMA_FILE}", f"output = {toml(output)}", _BASELINE, ""]
     for name, entry in models:
         lines += [f"[models.{_key(name)}]", *_lines(entry), ""]
     lines += ["[reports]", f"formats = {toml(list(reports))}", ""]

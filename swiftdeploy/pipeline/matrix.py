@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from swiftdeploy import bundle, console
+from swiftdeploy import bundle, catalog, console
 from swiftdeploy.config import FILE_NAME, Config, ModelEntry, options_of
 from swiftdeploy.errors import CheckpointError, SwiftdeployError, UsageError
 from swiftdeploy.pipeline import cache, memory
@@ -115,10 +116,13 @@ def check_pin(request: ExportRequest, pinned: str | None) -> None:
 
 
 def _weight_bytes(request: ExportRequest) -> int:
+    """The size of the weights on disk; where that cannot be told, of the catalog's parameters as fp32."""
     path = Path(request.checkpoint or "")
-    try:
-        if path.is_dir():
+    with contextlib.suppress(OSError):
+        if request.checkpoint and path.is_dir():
             return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-        return path.stat().st_size if request.checkpoint else 0
-    except OSError:
-        return 0
+        if request.checkpoint:
+            return path.stat().st_size
+    with contextlib.suppress(SwiftdeployError):
+        return 4 * catalog.find(request.model).parameters
+    return 0

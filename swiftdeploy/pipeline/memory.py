@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Measured on Linux (docs/run.md): what the libraries take once they are loaded, and what a model adds to that for each
-# byte of its weights, both targets and precisions being made and verified.
-LIBRARIES = 900 << 20
-PER_WEIGHT_BYTE = 30
+# From what was measured on Linux (docs/run.md), with a margin: what the libraries take once they are loaded, and what a
+# model adds for each byte of its weights, both targets and precisions being made and verified.
+LIBRARIES = 640 << 20
+PER_WEIGHT_BYTE = 20
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -377,3 +377,41 @@ def command_line():
         return subprocess.run(line, capture_output=True, text=True, check=False, timeout=500)
 
     return call
+
+
+# A file system of 200 kB for the output or the cache, in a mount namespace of its own.
+SMALL = """
+import subprocess, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import tinywork
+from swiftdeploy.config import read_config
+from swiftdeploy.pipeline import run as module
+from swiftdeploy.pipeline.cache import Cache, listed
+module.run_here = lambda jobs, **_: (tinywork.build(job) for job in jobs)
+folder = Path(sys.argv[2])
+config = read_config(folder / "swiftdeploy.toml")
+for small in ("dist", "cache"):
+    (folder / small).mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", folder / small], check=True)
+    store = Cache(folder=folder / "cache")
+    (job,) = module.run(config, module.RunOptions(cache=store)).jobs
+    hidden = [p.name for p in (folder / small).rglob(".*")]
+    print(small, job.exit_code, job.failure.fact.split(": ")[-1], len(listed(store, verify=True)), hidden)
+    subprocess.run(["umount", folder / small], check=True)
+    for rest in ("dist", "cache"):
+        subprocess.run(["rm", "-rf", folder / rest], check=True)
+"""
+
+
+def test_a_full_disk_below_the_output_or_the_cache(project):
+    unshare = ["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-m"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("no mount namespaces here")
+    project(a="x" * 300_000)
+    command = [*unshare, sys.executable, "-c", SMALL, str(HERE), str(project.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.stdout.splitlines() == [
+        "dist 7 No space left on device 1 []",  # the bundle is kept in the cache, and the next run only copies it
+        "cache 7 No space left on device 0 []",
+    ], done.stderr

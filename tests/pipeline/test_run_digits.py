@@ -6,9 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from swiftdeploy.config import read_config
+from swiftdeploy.errors import UsageError
+from swiftdeploy.pipeline.accuracy import accuracy_of
 from swiftdeploy.pipeline.cache import Cache
 from swiftdeploy.pipeline.run import RunOptions, run
 from swiftdeploy.pipeline.verify import verify_bundle
@@ -155,3 +160,23 @@ def test_work_on_a_cluster_fails_as_it_does_here(tmp_path, cluster):
     report = carry_out(tmp_path, "\n".join(lines), scheduler=cluster, work="tinywork:build")
     assert [job.exit_code for job in report.jobs] == [0, 6, 1]
     assert json.loads((tmp_path / "dist" / "run.json").read_text())["executor"] == "dask"
+
+
+def test_accuracy_is_what_the_eager_model_reaches(project, first, oracle, digits, tmp_path):
+    """Three of ten images lie in a wrong folder; PyTorch says how the model does on such a set."""
+    files = [sorted((digits / "images" / str(label)).iterdir())[0] for label in range(10)]
+    labels = [(label + 1) % 10 if label < 3 else label for label in range(10)]
+    for label in range(10):
+        (tmp_path / str(label)).mkdir()
+    for file, label in zip(files, labels, strict=True):
+        shutil.copy(file, tmp_path / str(label))
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB"), np.float32).transpose(2, 0, 1) for file in files])
+    with torch.no_grad():
+        best = oracle(torch.from_numpy((pixels / 255 - 0.5) / 0.5)).topk(5).indices.numpy()
+    (found,) = accuracy_of(project / "dist" / "digits", tmp_path)
+    assert found.images == 10
+    assert found.top1 == np.mean([row[0] == label for row, label in zip(best, labels, strict=True)]) < 1
+    assert found.top5 == np.mean([label in row for row, label in zip(best, labels, strict=True)])
+    shutil.rmtree(tmp_path / "9")
+    with pytest.raises(UsageError, match="has 9 class folders, the model 10 classes"):
+        accuracy_of(project / "dist" / "digits", tmp_path)

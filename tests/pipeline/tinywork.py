@@ -25,7 +25,7 @@ def build(job):
 
 
 def make(job, place):
-    told = Path(job.request.checkpoint).read_text().split("\n")[0]
+    told = Path(job.request.checkpoint).read_bytes()[:40].decode("latin-1").split("\n")[0]
     match told:
         case "die":
             place.mkdir()

@@ -18,7 +18,11 @@ from swiftdeploy.errors import ArtifactError, UsageError
 if TYPE_CHECKING:
     from swiftdeploy.pipeline.cache import Cache, Listed
 
-cache = typer.Typer(name="cache", help="List, prune and verify the cache of earlier runs.", no_args_is_help=True)
+cache = typer.Typer(
+    name="cache",
+    help="List, prune and verify the cache of earlier runs.\n\nExample: swiftdeploy cache list",
+    no_args_is_help=True,
+)
 Folder = Annotated[Path | None, typer.Option("--cache", help="Folder of the cache.", show_default=False)]
 
 

@@ -1,8 +1,9 @@
-"""`swiftdeploy inspect`: what a file is, without running it."""
+"""`swiftdeploy inspect`: what a file is, and with --run what each op of it computes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,10 +13,13 @@ from rich.table import Table
 from swiftdeploy import console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
+from swiftdeploy.errors import UsageError
 
 
 def inspect(
     path: Annotated[str, typer.Argument(help="A checkpoint, bundle, .mlpackage or .onnx.")],
+    run: Annotated[bool, typer.Option("--run", help="Run a package: range, fp16 risks, MACs by op.")] = False,
+    images: Annotated[Path | None, typer.Option("--images", help="Your own images, with --run.")] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -26,6 +30,11 @@ def inspect(
     Example: swiftdeploy inspect dist/swiftformer_xs
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    if run:
+        _run(Path(path), images=images, json=json)
+        return
+    if images is not None:
+        raise UsageError("--images says what to run on", hint="add --run")
     from swiftdeploy.pipeline.inspection import look
 
     found = look(path)
@@ -33,6 +42,21 @@ def inspect(
         output.document(found)
         return
     _show(found)
+
+
+def _run(path: Path, *, images: Path | None, json: bool) -> None:
+    from swiftdeploy.cli import hazards
+    from swiftdeploy.pipeline.running import run_report
+
+    reports = run_report(path, images=images)
+    if json:
+        output.document({"runs": reports})
+        return
+    screen = console.stdout()
+    for report in reports:
+        screen.print(escape(f"{report.artifact}: {report.samples} samples, {report.inputs}"), soft_wrap=True)
+        screen.print(hazards.table(report.ops, width=screen.width))
+        screen.print(hazards.totals(report.ops), soft_wrap=True)
 
 
 def _show(found: Mapping[str, Any]) -> None:

@@ -96,7 +96,7 @@ Sizes = Mapping[str, Shape]
 def convolution(elements: Shape, weight: Shape) -> int:
     """Multiply-accumulates of a convolution: each element of `elements` meets every axis of `weight` but the first.
 
-    `elements` is the output's shape; of a transposed convolution, which spreads each element that it reads, the input's.
+    `elements` is the output's shape; the input's for a transposed convolution, which spreads what it reads.
     """
     return math.prod(elements) * math.prod(weight[1:])
 

@@ -15,7 +15,9 @@ WIDE_NORM = 1800  # channels at which the difference was seen
 SQUARES = ("square", "reduce_sum_square", "reduce_l2_norm", "l2_norm")
 EXPONENTIALS = ("exp", "exp2", "softplus", "softplus_parametric", "reduce_log_sum_exp")
 # Where the epsilon is not written, Apple's op reference says which one is meant.
-EPSILONS = {"batch_norm": 1e-5, "instance_norm": 1e-5, "layer_norm": 1e-5, "l2_norm": 1e-6, "rsqrt": 1e-12}
+EPSILONS = {"batch_norm": 1e-5, "instance_norm": 1e-5, "layer_norm": 1e-5, "l2_norm": 1e-6}
+# rsqrt and log come with a default below this where nobody asked for a guard.
+ASKED_FOR = 1e-11
 CLAMPS = ("add", "maximum", "clip")
 
 
@@ -35,10 +37,10 @@ def epsilon(scope: Scope, operation: Operation) -> str:
     if operation.type in EPSILONS:
         found: tuple[float, ...] = scope.numbers(operation, "epsilon") or (EPSILONS[operation.type],)
     elif operation.type in CLAMPS:
-        found = tuple(n for key in ("x", "y", "alpha") for n in _scalar(scope, operation, key))
+        found = tuple(n for key in ("x", "y", "alpha") for n in _scalar(scope, operation, key) if n > 0)
     else:
-        found = scope.numbers(operation, "epsilon")
-    small = [number for number in found if 0 < number < FP16_MIN_NORMAL]
+        found = tuple(n for n in scope.numbers(operation, "epsilon") if n > ASKED_FOR)
+    small = [number for number in found if number < FP16_MIN_NORMAL]
     return f"epsilon {small[0]:.3g}" if small else ""
 
 

@@ -199,16 +199,15 @@ class OpCost:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PlacementRecord:
-    """A prediction, from the artifact alone, of what may run where, and what it costs.
+class EnginePrediction:
+    """Whether the Neural Engine may take a Core ML program, by the rules that are known of it.
 
-    `verdict` is the worst of all ops and of the package: whether the Neural Engine may take it, by the rules that are
-    known; None for an ONNX file, which is judged by `providers` instead. `ops` counts ops by verdict, `severities` hits
-    by severity, `layout_ops` ops that only move values, `switches` changes of verdict along the program.
+    `verdict` is the worst of all ops and of the package. `ops` counts ops by verdict, `severities` hits by severity,
+    `layout_ops` ops that only move values; `fp16_share` is the share of float ops that answer in fp16; `switches` says
+    how often the verdict changes along the program.
     """
 
-    artifact: str
-    verdict: Eligibility | None
+    verdict: Eligibility
     ops: Mapping[str, int]
     severities: Mapping[str, int]
     layout_ops: int
@@ -216,5 +215,16 @@ class PlacementRecord:
     findings: tuple[Finding, ...]
     segments: tuple[Segment, ...]
     switches: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacementRecord:
+    """A prediction, from one artifact alone, of what may run where, and of what it costs.
+
+    A Core ML package has a `neural_engine`, an ONNX file has `providers`.
+    """
+
+    artifact: str
+    neural_engine: EnginePrediction | None
     providers: tuple[Coverage, ...]
     cost: Cost

@@ -13,9 +13,14 @@ from swiftdeploy import console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 
+Placement = Annotated[bool, typer.Option("--placement", help="Predict which ops the Neural Engine may take.")]
+Cost = Annotated[bool, typer.Option("--cost", help="Count MACs, weight bytes and activation bytes of each op.")]
+
 
 def inspect(
     path: Annotated[str, typer.Argument(help="A checkpoint, bundle, .mlpackage or .onnx.")],
+    placement: Placement = False,
+    cost: Cost = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -26,6 +31,11 @@ def inspect(
     Example: swiftdeploy inspect dist/swiftformer_xs
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    if placement or cost:
+        from swiftdeploy.cli.placement import show
+
+        show(path, placement=placement, cost=cost, json=json)
+        return
     from swiftdeploy.pipeline.inspection import look
 
     found = look(path)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from swiftdeploy import bundle, console
-from swiftdeploy.pipeline import parity
+from swiftdeploy.pipeline import parity, placing
 from swiftdeploy.pipeline.program import PROBABILITIES, Built
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
@@ -203,7 +203,7 @@ def _finish(
         ops_after=built.ops_after,
         artifacts=tuple(artifacts),
         golden=golden,
-        placement=(),
+        placement=placing.records(folder / artifact.path for artifact in artifacts),
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )

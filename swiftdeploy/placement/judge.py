@@ -16,7 +16,7 @@ from swiftdeploy.placement.layout import LAYOUT_OPS
 from swiftdeploy.placement.rule import Rule
 from swiftdeploy.placement.scope import Scope, read_scope
 from swiftdeploy.placement.table import RULES
-from swiftdeploy.report import Eligibility, Finding, Hit, OpCost, PlacementRecord, Segment, Severity
+from swiftdeploy.report import Eligibility, EnginePrediction, Finding, Hit, OpCost, PlacementRecord, Segment, Severity
 
 VERDICTS: Mapping[Severity, Eligibility] = {"note": "eligible", "warning": "risky", "error": "ineligible"}
 _ORDER: tuple[Eligibility, ...] = ("eligible", "risky", "ineligible")
@@ -29,13 +29,22 @@ def place(path: Path) -> tuple[PlacementRecord, tuple[OpCost, ...]]:
     """
     scope = read_scope(path)
     priced = costs(scope)
-    findings = judge(scope)
-    verdicts = op_verdicts(scope, findings)
-    worst = max((VERDICTS[finding.severity] for finding in findings), key=_ORDER.index, default=_ORDER[0])
-    segments = segment(scope.judged, verdicts)
     record = PlacementRecord(
         artifact=path.name,
-        verdict=worst,
+        neural_engine=predict(scope),
+        providers=(),
+        cost=total(priced, sum(stored.bytes for stored in weights(scope).values())),
+    )
+    return record, priced
+
+
+def predict(scope: Scope) -> EnginePrediction:
+    """All findings, what they make of each op, and where the verdict changes."""
+    findings = judge(scope)
+    verdicts = op_verdicts(scope, findings)
+    segments = segment(scope.judged, verdicts)
+    return EnginePrediction(
+        verdict=max((VERDICTS[finding.severity] for finding in findings), key=_ORDER.index, default=_ORDER[0]),
         ops=_count((verdicts[id(op)] for op in scope.judged), _ORDER),
         severities=_count((f.severity for f in findings for _ in f.hits), tuple(VERDICTS)),
         layout_ops=sum(op.type in LAYOUT_OPS for op in scope.judged),
@@ -43,10 +52,7 @@ def place(path: Path) -> tuple[PlacementRecord, tuple[OpCost, ...]]:
         findings=findings,
         segments=segments,
         switches=max(0, len(segments) - 1),
-        providers=(),
-        cost=total(priced, sum(stored.bytes for stored in weights(scope).values())),
     )
-    return record, priced
 
 
 def judge(scope: Scope, rules: Sequence[Rule] = RULES) -> tuple[Finding, ...]:

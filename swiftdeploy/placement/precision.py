@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from swiftdeploy.mil.half import FP16_MAX, FP16_MIN_NORMAL
 from swiftdeploy.mil.program import Binding, Operation
+from swiftdeploy.mil.risks import FP16_MAX, FP16_MIN_NORMAL
 from swiftdeploy.placement.rule import ANE_TRANSFORMERS, NE_RULES, Rule, each_op
 from swiftdeploy.placement.scope import Scope
 

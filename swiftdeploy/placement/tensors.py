@@ -19,10 +19,7 @@ _UNLISTED = ("bool", "uint8", "uint16")
 
 def fp32(scope: Scope, operation: Operation) -> str:
     """A value wider than fp16, casts at inputs and outputs excepted."""
-    if operation.name in scope.boundary_casts:
-        return ""
-    wide = [f"{name} is {kind.dtype}" for name, kind in scope.moving(operation) if kind.dtype in _WIDE]
-    return wide[0] if wide else ""
+    return _dtype(scope, operation, lambda name: name in _WIDE)
 
 
 def dtype(scope: Scope, operation: Operation) -> str:
@@ -39,8 +36,7 @@ def dtype_unlisted(scope: Scope, operation: Operation) -> str:
 def _dtype(scope: Scope, operation: Operation, wrong: Callable[[str], bool]) -> str:
     if operation.name in scope.boundary_casts:
         return ""
-    found = [f"{name} is {kind.dtype}" for name, kind in scope.moving(operation) if wrong(kind.dtype)]
-    return found[0] if found else ""
+    return _first(scope, operation, lambda kind: wrong(kind.dtype), lambda kind: f"is {kind.dtype}")
 
 
 def rank(scope: Scope, operation: Operation) -> str:
@@ -50,23 +46,24 @@ def rank(scope: Scope, operation: Operation) -> str:
 
 def dimension(scope: Scope, operation: Operation) -> str:
     """A tensor with an axis longer than any that was seen on the engine, weights among them."""
-    for name, kind in (*scope.moving(operation), *_held(scope, operation)):
-        longest = max((size for size in kind.shape if size is not None), default=0)
-        if longest > MAX_DIMENSION:
-            return f"{name} has an axis of {longest}"
-    return ""
+    for key, kind in _held(scope, operation):
+        if _longest(kind) > MAX_DIMENSION:
+            return f"its {key} has an axis of {_longest(kind)}"
+    return _first(
+        scope, operation, lambda kind: _longest(kind) > MAX_DIMENSION, lambda kind: f"has an axis of {_longest(kind)}"
+    )
 
 
 def dynamic_shape(scope: Scope, operation: Operation) -> str:
     """A size that only a run shows. Enumerated shapes leave sizes open in the file, and are known all the same."""
     features = scope.interface.inputs
     enumerated = any(feature.shapes for feature in features) and not any(feature.ranges for feature in features)
-    for name, kind in scope.moving(operation):
-        if not kind.ranked:
-            return f"{name} has no known number of axes"
-        if None in kind.shape and not enumerated:
-            return f"{name} has the shape ({_sizes(kind)})"
-    return ""
+    return _first(
+        scope,
+        operation,
+        lambda kind: not kind.ranked or (None in kind.shape and not enumerated),
+        lambda kind: f"has the shape ({_sizes(kind)})" if kind.ranked else "has no known number of axes",
+    )
 
 
 def last_axis_singleton(scope: Scope, operation: Operation) -> str:
@@ -84,7 +81,7 @@ def last_axis_short(scope: Scope, operation: Operation) -> str:
     for output in operation.outputs:
         kind = scope.counter.types.get(output.name)
         if kind is not None and output.name not in outside and kind.shape and (kind.shape[-1] or 0) < MIN_LAST_AXIS:
-            return f"{output.name} has a last axis of {kind.shape[-1]}"
+            return f"its output has a last axis of {kind.shape[-1]}"
     return ""
 
 
@@ -95,14 +92,18 @@ def last_axis_io(scope: Scope) -> Iterable[Hit]:
     for name, what in (*given, *((name, "output") for name in scope.function.block.outputs)):
         kind = scope.counter.types.get(name)
         if kind is not None and kind.shape and kind.shape[-1] is not None and kind.shape[-1] < MIN_LAST_AXIS:
-            yield Hit(op=name, type=what, reason=f"{name} ({_sizes(kind)}) has a last axis of {kind.shape[-1]}")
+            yield Hit(op=name, type=what, reason=f"of shape ({_sizes(kind)})")
 
 
 def _first(
     scope: Scope, operation: Operation, wrong: Callable[[TensorType], bool], words: Callable[[TensorType], str]
 ) -> str:
-    found = [f"{name} {words(kind)}" for name, kind in scope.moving(operation) if wrong(kind)]
-    return found[0] if found else ""
+    """What is wrong with the first tensor that is, inputs first."""
+    written = {output.name for output in operation.outputs}
+    for name, kind in scope.moving(operation):
+        if wrong(kind):
+            return f"its output {words(kind)}" if name in written else f"its input {name} {words(kind)}"
+    return ""
 
 
 def _held(scope: Scope, operation: Operation) -> Iterable[tuple[str, TensorType]]:
@@ -111,6 +112,10 @@ def _held(scope: Scope, operation: Operation) -> Iterable[tuple[str, TensorType]
             kind = scope.type_of(bound)
             if kind is not None and scope.is_static(bound):
                 yield key, kind
+
+
+def _longest(kind: TensorType) -> int:
+    return max((size for size in kind.shape if size is not None), default=0)
 
 
 def _sizes(kind: TensorType) -> str:

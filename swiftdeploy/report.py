@@ -136,10 +136,11 @@ class Hit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A placement rule that fired, with who says so and what to do, and every place where it did."""
+    """A placement rule that fired: what it says, who says so, what to do, and every place where it did."""
 
     rule: str
     severity: Severity
+    says: str
     origin: Origin
     source: str
     confidence: Confidence

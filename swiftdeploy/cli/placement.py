@@ -77,9 +77,9 @@ def _engine(screen: Console, engine: EnginePrediction, *, whole: bool) -> None:
 def _finding(screen: Console, finding: Finding, *, whole: bool) -> None:
     times = f" ({len(finding.hits)})" if len(finding.hits) > 1 else ""
     screen.print(f"\n{_colored(finding.severity)} [bold]{finding.rule}[/bold]{times}")
+    _indented(screen, finding.says)
     for hit in finding.hits if whole else finding.hits[:1]:
-        place = f"{hit.type} {hit.op}: " if hit.op else ""
-        _indented(screen, place + hit.reason)
+        _indented(screen, f"{hit.type} {hit.op}: {hit.reason}" if hit.op else hit.reason)
     _indented(screen, f"do: {finding.remedy}")
     _indented(screen, f"{finding.origin}: {finding.source}; confidence {finding.confidence}", style="dim")
 

@@ -84,6 +84,7 @@ def _finding(rule: Rule, hits: tuple[Hit, ...]) -> Finding:
     return Finding(
         rule=rule.id,
         severity=rule.severity,
+        says=rule.says,
         origin=rule.origin,
         source=rule.source,
         confidence=rule.confidence,

@@ -173,7 +173,7 @@ RULES: tuple[Rule, ...] = (
         origin="Apple",
         source=f"{COREMLTOOLS_GUIDE}, typed execution",
         confidence="high",
-        remedy="export for iOS 16 or later, whose inputs and outputs are fp16",
+        remedy="export for iOS 16 or later, whose arrays are fp16; an image keeps its cast",
         check=each_op(io_cast),
     ),
     Rule(

@@ -63,6 +63,7 @@ def placement(name):
     finding = Finding(
         rule="ane-fp32",
         severity="error",
+        says="float32",
         origin="Apple",
         source="a guide",
         confidence="high",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.text import Text
 
 from swiftdeploy import console
@@ -108,7 +108,8 @@ def _providers(screen: Console, providers: Iterable[Coverage], *, whole: bool) -
 
 
 def _indented(screen: Console, text: str, *, style: str = "") -> None:
-    screen.print(Padding(Text(output.printable(text), style=style), (0, 0, 0, 2)))
+    wrap = textwrap.TextWrapper(screen.width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    screen.print(Text(wrap.fill(output.printable(text)), style=style), soft_wrap=True)
 
 
 def _cost(screen: Console, total: Cost, ops: Sequence[OpCost], *, whole: bool) -> None:

@@ -49,15 +49,13 @@ class Node:
 class Graph:
     """The main graph of a model.
 
-    `stored` names the tensors that lie in the file; `static` maps every value known before a run to those that it is
-    made of: a stored tensor to itself, a dequantized weight to its integers, scales and zero points. `nodes` are those
-    that a run has to compute.
+    `static` maps every value known before a run to the stored tensors that it is made of: such a tensor to itself, a
+    dequantized weight to its integers, scales and zero points. `nodes` are those that a run has to compute.
     """
 
     opset: int
     nodes: tuple[Node, ...]
     values: Mapping[str, Value]
-    stored: frozenset[str]
     static: Mapping[str, tuple[str, ...]]
 
     def shape(self, node: Node, index: int) -> tuple[int | None, ...] | None:
@@ -121,7 +119,6 @@ def _graph(model: Any) -> Graph:
         opset=max((opsets.get(domain, 0) for domain in _OWN_DOMAINS), default=0),
         nodes=tuple(nodes),
         values=values,
-        stored=frozenset(name for name, parts in static.items() if parts == (name,)),
         static=static,
     )
 

@@ -80,7 +80,7 @@ def last_axis_short(scope: Scope, operation: Operation) -> str:
     outside = set(scope.function.block.outputs)
     for output in operation.outputs:
         kind = scope.counter.types.get(output.name)
-        if kind is not None and output.name not in outside and kind.shape and (kind.shape[-1] or 0) < MIN_LAST_AXIS:
+        if kind is not None and output.name not in outside and _is_short(kind):
             return f"its output has a last axis of {kind.shape[-1]}"
     return ""
 
@@ -91,7 +91,7 @@ def last_axis_io(scope: Scope) -> Iterable[Hit]:
     given = [(value.name, "input") for value in scope.function.inputs if value.name not in images]
     for name, what in (*given, *((name, "output") for name in scope.function.block.outputs)):
         kind = scope.counter.types.get(name)
-        if kind is not None and kind.shape and kind.shape[-1] is not None and kind.shape[-1] < MIN_LAST_AXIS:
+        if kind is not None and _is_short(kind):
             yield Hit(op=name, type=what, reason=f"of shape ({_sizes(kind)})")
 
 
@@ -112,6 +112,11 @@ def _held(scope: Scope, operation: Operation) -> Iterable[tuple[str, TensorType]
             kind = scope.type_of(bound)
             if kind is not None and scope.is_static(bound):
                 yield key, kind
+
+
+def _is_short(kind: TensorType) -> bool:
+    """Whether the last axis is known, and known to be short."""
+    return bool(kind.shape) and kind.shape[-1] is not None and kind.shape[-1] < MIN_LAST_AXIS
 
 
 def _longest(kind: TensorType) -> int:

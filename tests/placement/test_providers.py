@@ -192,7 +192,7 @@ def graph_of(edges, size):
     """A graph whose node i reads what its predecessors made."""
     reads = {target: tuple(f"v{source}" for source, end in edges if end == target) for target in range(size)}
     nodes = tuple(Node(op="N", name=f"n{i}", inputs=reads[i], outputs=(f"v{i}",), attributes={}) for i in range(size))
-    return Graph(opset=20, nodes=nodes, values={}, stored=frozenset(), static={})
+    return Graph(opset=20, nodes=nodes, values={}, static={})
 
 
 def least(edges, size, taken):

@@ -304,6 +304,14 @@ def test_a_range_of_sizes(ct, flexible):
     assert {hit.reason.split(" has ")[1] for hit in findings["ane-dynamic-shape"].hits} == {"the shape (1, ?, 32)"}
 
 
+def test_a_last_axis_that_only_a_run_knows_is_not_called_short(ct, convert):
+    shape = ct.Shape((1, 4, ct.RangeDim(2, 64, default=8)))
+    module = nn.Sequential(nn.ReLU(), nn.Sigmoid())
+    findings = found(convert(module, torch.ones(1, 4, 8), half=True, inputs=[ct.TensorType(name="x", shape=shape)]))
+    assert "ane-dynamic-shape" in findings
+    assert not {rule for rule in findings if "last-axis" in rule}
+
+
 def test_enumerated_sizes_are_known(ct, flexible):
     findings = found(flexible(ct.EnumeratedShapes([(1, size, 32) for size in range(2, 130)])))
     assert not {"ane-range-dim", "ane-dynamic-shape", "ane-enumerated-shapes"} & set(findings)

@@ -180,7 +180,7 @@ class Cost:
 
     `macs` are multiply-accumulates of convolutions, matrix products and attention; `weight_bytes` what lies on disk,
     compressed where it is; `activation_bytes` what ops read and write at the declared dtypes. `intensity` is MACs per
-    byte of both. `unsized` counts ops with a size that only a run knows: they are in no other figure.
+    byte of both. `unsized` counts ops with a size that only a run knows: of them only weights count.
     """
 
     macs: int

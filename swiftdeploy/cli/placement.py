@@ -126,7 +126,7 @@ def _cost(screen: Console, total: Cost, ops: Sequence[OpCost], *, whole: bool) -
     screen.print()
     screen.print(table)
     if total.unsized:
-        screen.print(f"{total.unsized} ops have sizes that only a run knows, and are not counted")
+        screen.print(f"{total.unsized} ops have sizes that only a run knows: only their weights are counted")
     costly = [op for op in ops if op.cost.macs] if not whole else list(ops)
     table = table_of(
         "op by op" if whole else "most MACs", "MACs M", "weights kB", "act. kB", "MACs/byte", width=screen.width

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Verdict = Literal["pass", "warn", "fail"]
+Eligibility = Literal["eligible", "risky", "ineligible"]
+Severity = Literal["error", "warning", "note"]
+Origin = Literal["Apple", "reported", "community"]
+Confidence = Literal["high", "medium", "low"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,3 +154,109 @@ class FileRecord:
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """One place where a rule fired: the op (or input, state; empty for the package as a whole) and what was found."""
+
+    op: str
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A placement rule that fired: what it says, who says so, what to do, and every place where it did."""
+
+    rule: str
+    severity: Severity
+    says: str
+    origin: Origin
+    source: str
+    confidence: Confidence
+    remedy: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A run of ops, in program order, of one verdict: the names of the first and the last, and how many."""
+
+    verdict: Eligibility
+    first: str
+    last: str
+    ops: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """What an ONNX Runtime execution provider takes of a model, by its documentation.
+
+    `nodes` are all nodes that compute, `taken` those that the provider accepts, in `partitions` pieces. `declined`
+    counts the others by op type and reason.
+    """
+
+    provider: str
+    source: str
+    nodes: int
+    taken: int
+    partitions: int
+    declined: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What one prediction costs, worked out from the artifact: nothing is measured.
+
+    `macs` are multiply-accumulates of convolutions, matrix products and attention; `weight_bytes` what lies on disk,
+    compressed where it is; `activation_bytes` what ops read and write at the declared dtypes. `intensity` is MACs per
+    byte of both. `unsized` counts ops with a size that only a run knows: of them only weights count.
+    """
+
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    intensity: float
+    unsized: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpCost:
+    """One op's cost. Weights that several ops read count in each of them, and once in the total."""
+
+    op: str
+    type: str
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnginePrediction:
+    """Whether the Neural Engine may take a Core ML program, by the rules that are known of it.
+
+    `verdict` is the worst of all ops and of the package. `ops` counts ops by verdict, `severities` hits by severity,
+    `layout_ops` ops that only move values; `fp16_share` is the share of float ops that answer in fp16; `switches` says
+    how often the verdict changes along the program.
+    """
+
+    verdict: Eligibility
+    ops: Mapping[str, int]
+    severities: Mapping[str, int]
+    layout_ops: int
+    fp16_share: float
+    findings: tuple[Finding, ...]
+    segments: tuple[Segment, ...]
+    switches: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacementRecord:
+    """A prediction, from one artifact alone, of what may run where, and of what it costs.
+
+    A Core ML package has a `neural_engine`, an ONNX file has `providers`.
+    """
+
+    artifact: str
+    neural_engine: EnginePrediction | None
+    providers: tuple[Coverage, ...]
+    cost: Cost

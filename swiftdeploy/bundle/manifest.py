@@ -18,13 +18,13 @@ import jsonschema
 
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.precision import parse
-from swiftdeploy.report import FileRecord, MixedPrecision, ParityReport, Provenance, RewriteRecord
+from swiftdeploy.report import FileRecord, MixedPrecision, ParityReport, PlacementRecord, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SCHEMA_RESOURCE = "manifest.schema.json"
-SIZE_LIMIT = 1 << 26  # bytes; a real one has some 50 kB, and a parser takes many times what it reads
+SIZE_LIMIT = 1 << 26  # bytes; a real one has some 100 kB, and a parser takes many times what it reads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +109,7 @@ class Manifest:
     ops_after: Mapping[str, int]
     artifacts: tuple[ArtifactRecord, ...]
     golden: GoldenRecord
-    placement: tuple[Mapping[str, str], ...]
+    placement: tuple[PlacementRecord, ...]
     files: tuple[FileRecord, ...]
     tree_sha256: str
     device: tuple[DeviceRecord, ...] = ()

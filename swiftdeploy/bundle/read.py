@@ -79,7 +79,9 @@ def _named(manifest: Manifest) -> tuple[str, ...]:
     golden = manifest.golden
     labels = (manifest.labels,) if manifest.labels else ()
     device = (record.path for record in manifest.device)
-    return (*(artifact.path for artifact in manifest.artifacts), golden.inputs, golden.outputs, *labels, *device)
+    placed = (record.artifact for record in manifest.placement)
+    artifacts = (artifact.path for artifact in manifest.artifacts)
+    return (*artifacts, golden.inputs, golden.outputs, *labels, *device, *placed)
 
 
 def _is_folder(name: str, files: Iterable[str]) -> bool:

@@ -15,11 +15,16 @@ from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 
+Placement = Annotated[bool, typer.Option("--placement", help="Predict which ops the Neural Engine may take.")]
+Cost = Annotated[bool, typer.Option("--cost", help="Count MACs, weight bytes and activation bytes of each op.")]
+
 
 def inspect(
     path: Annotated[str, typer.Argument(help="A checkpoint, bundle, .mlpackage or .onnx.")],
     run: Annotated[bool, typer.Option("--run", help="Run a package: range, fp16 risks, MACs by op.")] = False,
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, with --run.")] = None,
+    placement: Placement = False,
+    cost: Cost = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -30,11 +35,18 @@ def inspect(
     Example: swiftdeploy inspect dist/swiftformer_xs
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    if run and (placement or cost):
+        raise UsageError("--run runs the package, --placement and --cost only read it", hint="ask for one at a time")
     if run:
         _run(Path(path), images=images, json=json)
         return
     if images is not None:
         raise UsageError("--images says what to run on", hint="add --run")
+    if placement or cost:
+        from swiftdeploy.cli.placement import show
+
+        show(path, placement=placement, cost=cost, json=json)
+        return
     from swiftdeploy.pipeline.inspection import look
 
     found = look(path)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from swiftdeploy import bundle, console
-from swiftdeploy.pipeline import mixed, parity
+from swiftdeploy.pipeline import mixed, parity, placing
 from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.refusal import refuse
@@ -173,7 +173,7 @@ def _finish(
         ops_after=built.ops_after,
         artifacts=tuple(artifacts),
         golden=golden,
-        placement=(),
+        placement=placing.records(folder / artifact.path for artifact in artifacts),
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )

@@ -8,7 +8,22 @@ import pytest
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError
-from swiftdeploy.report import KeyReport, Leg, OutputParity, ParityReport, Provenance, RewriteRecord, WeightParity
+from swiftdeploy.report import (
+    Cost,
+    Coverage,
+    EnginePrediction,
+    Finding,
+    Hit,
+    KeyReport,
+    Leg,
+    OutputParity,
+    ParityReport,
+    PlacementRecord,
+    Provenance,
+    RewriteRecord,
+    Segment,
+    WeightParity,
+)
 from swiftdeploy.spec import Metadata, Preprocessing, TensorSpec
 
 IMAGE = TensorSpec(name="image", shape=(1, 3, 2, 2))
@@ -43,6 +58,35 @@ def artifact(folder, name, target):
     )
 
 
+def placement(name):
+    hit = Hit(op="stem", type="conv", reason="x is fp32")
+    finding = Finding(
+        rule="ane-fp32",
+        severity="error",
+        says="float32",
+        origin="Apple",
+        source="a guide",
+        confidence="high",
+        remedy="fp16",
+        hits=(hit,),
+    )
+    return PlacementRecord(
+        artifact=name,
+        neural_engine=EnginePrediction(
+            verdict="ineligible",
+            ops={"eligible": 1, "risky": 0, "ineligible": 1},
+            severities={"note": 0, "warning": 0, "error": 1},
+            layout_ops=0,
+            fp16_share=0.5,
+            findings=(finding,),
+            segments=(Segment(verdict="ineligible", first="stem", last="stem", ops=1),),
+            switches=0,
+        ),
+        providers=(Coverage(provider="p", source="s", nodes=2, taken=1, partitions=1, declined={"Conv: why": 1}),),
+        cost=Cost(macs=10, weight_bytes=4, activation_bytes=1, intensity=2.0),
+    )
+
+
 def describe(folder):
     """The manifest of whatever lies in the folder."""
     files = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
@@ -67,7 +111,7 @@ def describe(folder):
         golden=bundle.GoldenRecord(
             inputs="golden/inputs.safetensors", outputs="golden/outputs.safetensors", samples=SAMPLES
         ),
-        placement=({"op": "conv", "unit": "ane"},),
+        placement=(placement("tiny-fp32.mlpackage"),),
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )

@@ -149,6 +149,7 @@ def test_no_other_path_may_leave_it_either(tiny, damaged, forge, name):
         {"golden": dataclasses.replace(manifest.golden, inputs=name)},
         {"golden": dataclasses.replace(manifest.golden, outputs=name)},
         {"device": (dataclasses.replace(RESULT, path=name),)},
+        {"placement": (dataclasses.replace(manifest.placement[0], artifact=name),)},
         *([{"labels": name}] if name else []),  # no labels is a fact, not a path
     ]
     for change in forged:

@@ -33,6 +33,11 @@ class Verification:
     reports: tuple[ParityReport, ...]
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path is to be read as a bundle: a folder that is no package."""
+    return path.is_dir() and path.suffix != ".mlpackage"
+
+
 def verify_bundle(path: Path) -> Verification:
     """Re-hash every file, then run every artifact against the golden data.
 

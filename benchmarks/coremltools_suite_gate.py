@@ -27,13 +27,16 @@ import torch
 
 from swiftdeploy import mil
 from swiftdeploy.errors import SwiftdeployError
-from swiftdeploy.mil import binder
 from swiftdeploy.mil.model import LoadedProgram
+from swiftdeploy.mil.program import walk
 
 MACOS = (15, 5)
 """The first macOS that runs iOS18 packages is 15; a few tests wait for fixes up to 15.2."""
 TIME_LIMIT = 240
 """Seconds for one case; the slowest that agrees takes a tenth of it."""
+
+FREEZE_EVERY = 100
+"""Cases after which what lives on is hidden from the garbage collector once more."""
 
 _OPTIONAL = ("torchvision", "torchaudio")
 _SHORTER = (
@@ -77,6 +80,7 @@ class Recorder:
         self._path = path
         self._keep = None if keep is None else set(keep)
         self._started = 0.0
+        self._count = 0
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Drop what is not to run."""
@@ -87,8 +91,7 @@ class Recorder:
 
     def pytest_collection_finish(self) -> None:
         """Hide 40,000 collected cases from the garbage collector, which the converter calls once a conversion."""
-        gc.collect()
-        gc.freeze()
+        _hide_the_living()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -98,6 +101,9 @@ class Recorder:
         torch.manual_seed(seed)
         _REACHED.update(prediction=False, runtime_error=False)
         _OPS.clear()
+        self._count += 1
+        if self._count % FREEZE_EVERY == 0:  # what the converters and torch loaded meanwhile is here to stay, too
+            _hide_the_living()
         self._started = time.monotonic()
         previous = signal.signal(signal.SIGALRM, _too_long)
         signal.alarm(TIME_LIMIT)
@@ -124,6 +130,11 @@ class Recorder:
             line["reason"] = f"{call.excinfo.typename}: {call.excinfo.value}"[:2000]
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+
+
+def _hide_the_living() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 def case_name(item: pytest.Item) -> str:
@@ -219,5 +230,5 @@ def _program(model: Any) -> LoadedProgram:
             model.save(str(path))
             _LOADED[model] = mil.load_program(path, model.function_name)
     program = _LOADED[model]
-    _OPS.update(operation.type for operation in binder.walk(program.function.block) if operation.type != "const")
+    _OPS.update(operation.type for operation in walk(program.function.block) if operation.type != "const")
     return program

@@ -13,17 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from swiftdeploy import precision as precision_table
 from swiftdeploy.errors import UsageError
 
 TargetName = Literal["coreml", "onnx"]
-Precision = Literal["fp32", "fp16"]
+Precision = str  # a name that `precision.parse` knows
 InputKind = Literal["tensor", "image"]
 Attention = Literal["sum", "token_l2"]
 
 T = typing.TypeVar("T")
 
 TARGETS: tuple[TargetName, ...] = ("coreml", "onnx")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 ATTENTIONS: tuple[Attention, ...] = ("sum", "token_l2")
 MIN_IOS = (15, 16, 17, 18, 26)
 ONNX_OPSETS = (17, 18, 19, 20)
@@ -135,12 +135,18 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         _one_of("target", self.targets, TARGETS)
-        _one_of("precision", self.precisions, PRECISIONS)
         _one_of("--min-ios", (self.min_ios,), MIN_IOS)
         _one_of("--opset", (self.opset,), ONNX_OPSETS)
         _one_of("--input", (self.input_kind,), ("tensor", "image"))
         if not self.targets or not self.precisions:
             raise UsageError("nothing to export", hint="name at least one --target and one --precision")
+        for name in self.precisions:
+            targets = precision_table.parse(name).targets
+            if not set(targets) & set(self.targets):
+                raise UsageError(
+                    f"precision {name!r} is for {' and '.join(targets)}, which is no --target here",
+                    hint=f"add --target {targets[0]}, or leave the precision out",
+                )
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not positive", hint="use --batch 1 or more")
         if self.input_size is not None and min(self.input_size) < 32:
@@ -149,6 +155,16 @@ class ExportOptions:
             raise UsageError("a dynamic batch is for ONNX only", hint="add --target onnx, or use --batch N")
         if self.input_kind == "image" and self.batch != 1:
             raise UsageError("a Core ML image input holds one image", hint="use --batch 1 with --input image")
+
+    @property
+    def matrix(self) -> tuple[tuple[TargetName, Precision], ...]:
+        """The artifacts to write: every target with every precision that it has."""
+        return tuple(
+            (target, name)
+            for target in self.targets
+            for name in self.precisions
+            if target in precision_table.parse(name).targets
+        )
 
 
 def _one_of(what: str, values: tuple[object, ...], allowed: tuple[object, ...]) -> None:

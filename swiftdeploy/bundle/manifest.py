@@ -17,6 +17,7 @@ from typing import Any, Literal
 import jsonschema
 
 from swiftdeploy.errors import ArtifactError, UsageError
+from swiftdeploy.precision import parse
 from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
@@ -52,6 +53,9 @@ class ArtifactRecord:
     outputs: tuple[str, ...]
     ops: Mapping[str, int]
     parity: ParityReport | None
+
+    def __post_init__(self) -> None:
+        parse(self.precision)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,7 +28,9 @@ def export(
         str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
     ] = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="coreml, onnx; repeatable.")] = None,
-    precision: Annotated[list[str] | None, typer.Option("--precision", "-p", help="fp16, fp32; repeatable.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option("--precision", "-p", help="fp16, fp32, auto; repeatable.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the bundle's folder.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The bundle's folder; default: the model's name.")] = None,
     attention: Attention = None,
@@ -116,7 +118,7 @@ def _show_plan(planned: list[Any], *, json: bool) -> None:
             "model": request.model,
             "checkpoint": request.checkpoint or f"untrained, seed {request.untrained}",
             "destination": str(request.destination),
-            "artifacts": [f"{t} {p}" for t in request.options.targets for p in request.options.precisions],
+            "artifacts": [f"{target} {precision}" for target, precision in request.options.matrix],
             "options": request.options,
         }
         for request in planned

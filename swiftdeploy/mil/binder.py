@@ -19,7 +19,17 @@ from swiftdeploy.errors import ArtifactError
 from swiftdeploy.mil import interpreter, kernels, numerics
 from swiftdeploy.mil.kernels.registry import Kernel, Parameter, Value
 from swiftdeploy.mil.plan import Argument, Body, Call, Plan, Result
-from swiftdeploy.mil.program import Block, Constant, Function, Literals, NamedType, Operation, StateType, TensorType
+from swiftdeploy.mil.program import (
+    Block,
+    Constant,
+    Function,
+    Literals,
+    NamedType,
+    Operation,
+    StateType,
+    TensorType,
+    walk,
+)
 
 _HINT = "the package is damaged; if Core ML runs it, report this op"
 
@@ -80,14 +90,6 @@ def unknown_ops(function: Function) -> tuple[str, ...]:
     """The names of all ops that no kernel of the function's opset answers to, sorted."""
     found = {op.type for op in walk(function.block) if op.type != "const"}
     return tuple(sorted(op for op in found if kernels.lookup(op, function.opset) is None))
-
-
-def walk(block: Block) -> Iterable[Operation]:
-    """Every operation of a block and of the blocks nested in it."""
-    for operation in block.operations:
-        yield operation
-        for nested in operation.blocks:
-            yield from walk(nested)
 
 
 def carry(value: Literals) -> Value:

@@ -12,17 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from swiftdeploy.mil import macs
+from swiftdeploy.mil import macs, risks
 from swiftdeploy.mil.model import LoadedProgram
-from swiftdeploy.mil.program import StateType
-
-# Half precision: the largest number, the least that keeps all its bits, the least above zero.
-FP16_MAX = 65504.0
-FP16_MIN_NORMAL = 2.0**-14
-FP16_MIN_SUBNORMAL = 2.0**-24
+from swiftdeploy.mil.program import Function, StateType
+from swiftdeploy.mil.risks import FP16_MAX, FP16_MIN_NORMAL, FP16_MIN_SUBNORMAL, Risk, Squares
 
 _SHARES = ("overflow", "vanish", "subnormal", "nan", "inf")
 
@@ -35,7 +32,7 @@ class OpHazards:
     none). The shares are of all its elements: `overflow` beyond ±65504 (infinities among them), `vanish` non-zero below
     the smallest half-precision number 2^-24, `subnormal` non-zero below the smallest normal one 2^-14 (those that
     vanish among them). They are 0 for an output that holds no floats. `macs` are multiply-accumulates of one sample,
-    counted on the op's first output.
+    counted on the op's first output, on which the `risks` of the op stand, too: what half precision may not hold.
     """
 
     name: str
@@ -52,6 +49,7 @@ class OpHazards:
     nan: float
     inf: float
     macs: int
+    risks: tuple[Risk, ...] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -72,12 +70,28 @@ class _Tally:
     macs: int = 0
 
 
+class _Squares:
+    """How large the sums of squares become that the program's ops make of their inputs."""
+
+    def __init__(self, function: Function) -> None:
+        self._wanted: Mapping[str, tuple[Squares, ...]] = risks.squares(function)
+        self.largest: dict[str, float] = {}
+
+    def see(self, name: str, value: Tensor) -> None:
+        """Note the sums of one value, where any op squares it."""
+        for entry in self._wanted.get(name, ()):
+            total = value.double().square().sum(dim=entry.axes or None).max()
+            self.largest[entry.output] = max(self.largest.get(entry.output, 0.0), float(total))
+
+
 def measure(loaded: LoadedProgram, samples: Iterable[Mapping[str, Any]]) -> tuple[OpHazards, ...]:
     """The hazards of every op on `samples`, each a dict of inputs as `predict` takes it.
 
     A stateful program gets a fresh state for each sample. Raises what `predict` raises.
     """
     counter = macs.MacCounter.of(loaded.function)
+    sums = _Squares(loaded.function)
+    in_file = risks.in_file(loaded.function)
     tallies: dict[str, _Tally] = {}
     count = 0
 
@@ -88,14 +102,31 @@ def measure(loaded: LoadedProgram, samples: Iterable[Mapping[str, Any]]) -> tupl
         for index, (key, value) in enumerate(tensors.items()):
             tally = tallies.setdefault(key, _Tally(name=name, op=op, output=key, dtype=counter.dtype(key)))
             _count(tally, value)
+            sums.see(key, value)
             # An op of several outputs does its work once.
             tally.macs += counter.count(key) if index == 0 else 0
 
     stateful = any(isinstance(value.type, StateType) for value in loaded.function.inputs)
     for sample in samples:
+        for name, value in sample.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                sums.see(name, torch.from_numpy(value))
         loaded.predict(sample, loaded.make_state() if stateful else None, observe)
         count += 1
-    return tuple(_finished(tally, count) for tally in tallies.values())
+    return tuple(
+        _finished(tally, count, (*in_file.get(key, ()), *_measured(tally, sums.largest.get(key, 0.0))))
+        for key, tally in tallies.items()
+    )
+
+
+def _measured(tally: _Tally, largest_sum: float) -> Iterable[Risk]:
+    """The risks that only a run shows."""
+    if largest_sum > FP16_MAX:
+        yield Risk(kind="squares", value=largest_sum)
+    if tally.counts["overflow"]:
+        yield Risk(kind="overflow", value=tally.greatest)
+    if tally.counts["vanish"]:
+        yield Risk(kind="vanish", value=tally.counts["vanish"] / tally.elements)
 
 
 def _count(tally: _Tally, value: Tensor) -> None:
@@ -125,7 +156,7 @@ def _count(tally: _Tally, value: Tensor) -> None:
         tally.greatest = max(tally.greatest, float(above.max()))
 
 
-def _finished(tally: _Tally, samples: int) -> OpHazards:
+def _finished(tally: _Tally, samples: int, found: tuple[Risk, ...]) -> OpHazards:
     shares = {key: number / tally.elements if tally.elements else 0.0 for key, number in tally.counts.items()}
     return OpHazards(
         name=tally.name,
@@ -137,5 +168,6 @@ def _finished(tally: _Tally, samples: int) -> OpHazards:
         least=0.0 if math.isinf(tally.least) else tally.least,
         greatest=tally.greatest,
         macs=tally.macs // max(1, samples),
+        risks=found,
         **shares,
     )

@@ -21,6 +21,8 @@ from swiftdeploy.mil.program import (
     StateType,
     TensorType,
     ValueType,
+    constants,
+    walk,
 )
 
 Shape = tuple[int, ...]
@@ -38,7 +40,7 @@ class MacCounter:
     @classmethod
     def of(cls, function: Function) -> MacCounter:
         """The counter of a function; sizes that do not depend on the input are known from the start."""
-        operations = list(_operations(function.block))
+        operations = list(walk(function.block))
         named = [*function.inputs, *_values(function.block)]
         types = {value.name: kind for value in named if (kind := _tensor_type(value.type)) is not None}
         shapes = {}
@@ -47,15 +49,10 @@ class MacCounter:
             # Where a size is open the run will show it; a constant is never observed, so that it must be known here.
             if kind.ranked and len(sizes) == len(kind.shape):
                 shapes[name] = sizes
-        constants = {}
-        for operation in operations:
-            held = operation.inputs.get("val", ()) if operation.type == "const" else ()
-            if held and isinstance(held[0], Constant):
-                constants[operation.outputs[0].name] = held[0]
         return cls(
             operations={operation.outputs[0].name: operation for operation in operations if operation.outputs},
             types=types,
-            constants=constants,
+            constants=constants(function),
             shapes=shapes,
         )
 
@@ -132,13 +129,6 @@ _COUNTS: Mapping[str, Callable[[MacCounter, Operation, Sizes, Shape], int]] = {
     "einsum": _einsum,
     "scaled_dot_product_attention": _attention,
 }
-
-
-def _operations(block: Block) -> Iterable[Operation]:
-    for operation in block.operations:
-        yield operation
-        for nested in operation.blocks:
-            yield from _operations(nested)
 
 
 def _values(block: Block) -> Iterable[NamedType]:

@@ -6,7 +6,7 @@ numpy array (a view of the memory-mapped weight file where the storage allows it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -151,3 +151,21 @@ class Program:
     interfaces: Mapping[str, Interface]
     default_function: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def walk(block: Block) -> Iterable[Operation]:
+    """Every operation of a block and of the blocks nested in it."""
+    for operation in block.operations:
+        yield operation
+        for nested in operation.blocks:
+            yield from walk(nested)
+
+
+def constants(function: Function) -> dict[str, Constant]:
+    """What the const ops of a function hold, by the name of their output."""
+    found = {}
+    for operation in walk(function.block):
+        held = operation.inputs.get("val", ()) if operation.type == "const" else ()
+        if held and isinstance(held[0], Constant) and operation.outputs:
+            found[operation.outputs[0].name] = held[0]
+    return found

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swiftdeploy.parity import metrics
+from swiftdeploy.precision import parse
 from swiftdeploy.report import OutputParity, Verdict, WeightParity
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -37,12 +38,17 @@ GATES: Mapping[str, Gate] = {
 }
 
 
+def gate(precision: str) -> Gate:
+    """The gate of a precision: that of what it computes in, however it stores its weights."""
+    return GATES[parse(precision).compute]
+
+
 def outputs(
     reference: Arrays, candidate: Arrays, *, precision: str, samples: Sequence[str]
 ) -> tuple[OutputParity, ...]:
     """The verdict on every output; a missing, extra, mis-shaped or non-finite one fails with the reason."""
     found = [
-        _one(name, reference[name], candidate[name], GATES[precision], samples)
+        _one(name, reference[name], candidate[name], gate(precision), samples)
         if name in candidate
         else _failed(name, "the artifact does not return it", samples)
         for name in reference
@@ -64,7 +70,7 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     Converters rename, transpose and merge equal tensors, so a tensor counts as found under its own name, or anywhere
     with the same values (then also in another layout). Single numbers are left to the outputs.
     """
-    dtype = np.float16 if precision == "fp16" else np.float32
+    dtype = np.float16 if parse(precision).compute == "fp16" else np.float32
     with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
         wanted = {name: value.astype(dtype) for name, value in expected.items() if _weighty(value)}
     present = {name: value for name, value in stored.items() if _weighty(value)}

@@ -65,7 +65,7 @@ def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityR
             parity.outputs_leg("outputs", runtime, truth, precision=precision),
             parity.weights_leg(runtime, truth.built, precision=precision),
         )
-    return ParityReport(subject=path.name, precision=precision, gate_db=compare.GATES[precision].passes, legs=legs)
+    return ParityReport(subject=path.name, precision=precision, gate_db=compare.gate(precision).passes, legs=legs)
 
 
 def _bundle_claim(path: Path, checkpoint: str, *, attention: str | None, images: Path | None) -> Claim:

@@ -25,7 +25,7 @@ from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
 from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runtimes import open_artifact
-from swiftdeploy.spec import ExportOptions, Precision, TargetName
+from swiftdeploy.spec import Precision, TargetName
 
 GOLDEN_SAMPLES = ("natural_0", "natural_1", "white_noise", "constant_255")
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.safetensors", "golden/outputs.safetensors"
@@ -75,7 +75,7 @@ def _export(request: ExportRequest, clock: _Clock) -> ExportResult:
     refuse("the fused graph", fusion, hint="report this with the model; --no-fuse exports it as it is")
     with bundle.staged(request.destination, force=request.force) as folder:
         artifacts = []
-        for target, precision in _matrix(subject.options):
+        for target, precision in subject.options.matrix:
             artifacts.extend(_artifact(subject, pair, folder, target, precision, clock))
         with clock.stage("bundle", "writing the bundle"):
             manifest = _finish(subject, pair, fusion, artifacts, folder)
@@ -223,7 +223,3 @@ def _golden(subject: Subject, truth: parity.Reference, folder: Path) -> bundle.G
     bundle.save_arrays({truth.built.program.inputs[0].name: stored}, folder / GOLDEN_INPUTS)
     bundle.save_arrays(outputs, folder / GOLDEN_OUTPUTS)
     return bundle.GoldenRecord(inputs=GOLDEN_INPUTS, outputs=GOLDEN_OUTPUTS, samples=GOLDEN_SAMPLES)
-
-
-def _matrix(options: ExportOptions) -> list[tuple[TargetName, Precision]]:
-    return [(target, precision) for target in options.targets for precision in options.precisions]

@@ -15,7 +15,7 @@ from swiftdeploy.harness.package import describe
 from swiftdeploy.harness.plan import Plan
 from swiftdeploy.harness.project import NAME
 from swiftdeploy.harness.render import render
-from swiftdeploy.parity.compare import GATES
+from swiftdeploy.parity.compare import gate
 from swiftdeploy.spec import from_plain
 
 PLAN_FILE = "Resources/plan.json"
@@ -123,7 +123,7 @@ def harness_models(bundle: Bundle, *, by_folder: bool = False) -> tuple[HarnessM
                 golden_inputs=bundle.file(manifest.golden.inputs),
                 golden_outputs=bundle.file(manifest.golden.outputs),
                 min_ios=facts.min_ios,
-                gate_db=GATES[record.precision].passes,
+                gate_db=gate(record.precision).passes,
                 labels=labels if any(output.kind == "probabilities" for output in facts.outputs) else (),
             )
         )

@@ -155,7 +155,7 @@ def artifact_report(
         outputs_leg("stress", open_artifact(stress_path), stress, precision=precision),
         weights_leg(runtime, truth.built, precision=precision),
     )
-    return ParityReport(subject=subject, precision=precision, gate_db=compare.GATES[precision].passes, legs=legs)
+    return ParityReport(subject=subject, precision=precision, gate_db=compare.gate(precision).passes, legs=legs)
 
 
 def outputs_leg(name: Any, runtime: Runtime, truth: Reference, *, precision: str) -> Leg:
@@ -195,4 +195,4 @@ def _locate(runtime: Runtime, truth: Reference, outputs: Sequence[OutputParity],
         Value(name=name, op=op, array=array)
         for name, op, array in runtime.intermediates({runtime.inputs[0].name: image})
     ]
-    return first_divergence(graph_values, observed, gate_db=compare.GATES[precision].fails)
+    return first_divergence(graph_values, observed, gate_db=compare.gate(precision).fails)

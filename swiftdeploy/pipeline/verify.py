@@ -81,7 +81,7 @@ def _golden(
             expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
         )
     leg = Leg(name="golden", verdict=compare.worst([o.verdict for o in compared]), outputs=compared)
-    gate = compare.GATES[artifact.precision].passes
+    gate = compare.gate(artifact.precision).passes
     return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=gate, legs=(leg,))
 
 

@@ -84,7 +84,7 @@ def test_another_schema_version(tiny, damaged, version):
         (lambda plain: plain.pop("golden"), "'golden' is a required property"),
         (lambda plain: plain.update(surprise=1), "surprise"),
         (lambda plain: plain["model"].update(parameters="9"), "model/parameters"),
-        (lambda plain: plain["artifacts"][1].update(precision="fp8"), "artifacts/1/precision"),
+        (lambda plain: plain["artifacts"][1].update(precision="fp8"), "precision 'fp8'"),
         (lambda plain: plain["files"][0].update(bytes=None), "files/0/bytes"),
         (lambda plain: plain["preprocessing"].update(std=[0.0, 1.0, 1.0]), "positive std"),
         (lambda plain: plain.update(files={}), "files"),

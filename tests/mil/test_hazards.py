@@ -125,3 +125,50 @@ def test_sizes_that_only_a_run_knows(ct, convert):
     for height in (8, 16):
         macs = sum(entry.macs for entry in measure(loaded, [{"x": np.ones((1, 3, height, 8))}]))
         assert macs == 2 * height * 8 * 27
+
+
+def risks_of(path, samples):
+    return {entry.op: {risk.kind: risk.value for risk in entry.risks} for entry in measure(load_program(path), samples)}
+
+
+def test_a_sum_of_squares_is_found_though_the_norm_itself_is_small(save):
+    x = np.full((1, 4, 64), 40.0, np.float32)  # 64 * 40^2 = 102,400 and its root is 320
+    found = risks_of(save(lambda mb, a: mb.reduce_l2_norm(x=mb.relu(x=a), axes=[2], keep_dims=True), [x]), [{"a": x}])
+    assert found["reduce_l2_norm"] == {"squares": pytest.approx(np.square(x, dtype=np.float64).sum(axis=2).max())}
+    assert found["relu"] == {}
+    small = risks_of(save(lambda mb, a: mb.reduce_l2_norm(x=a, axes=[1]), [x], name="b"), [{"a": x}])
+    assert small["reduce_l2_norm"] == {}
+
+
+@pytest.mark.parametrize("axes", [[1], [1, 2, 3], [-1]])
+def test_a_layer_norm_squares_over_its_axes(save, axes):
+    x = np.random.default_rng(0).normal(0, 150, (1, 8, 4, 5)).astype(np.float32)
+    largest = np.square(x.astype(np.float64)).sum(axis=tuple(axes)).max()
+    found = risks_of(save(lambda mb, a: mb.layer_norm(x=a, axes=axes, epsilon=1e-3), [x]), [{"a": x}])
+    assert found["layer_norm"] == ({"squares": pytest.approx(largest)} if largest > 65504 else {})
+
+
+@pytest.mark.parametrize(("epsilon", "risky"), [(1e-12, True), (1e-5, True), (1e-4, False)])
+def test_an_epsilon_that_half_precision_loses(save, epsilon, risky):
+    x = np.ones((1, 4), np.float32)
+    for graph in (
+        lambda mb, a: mb.rsqrt(x=a, epsilon=epsilon),
+        lambda mb, a: mb.maximum(x=a, y=np.float32(epsilon)),
+    ):
+        (found,) = risks_of(save(graph, [x]), [{"a": x}]).values()
+        assert found == ({"epsilon": pytest.approx(epsilon)} if risky else {})
+
+
+def test_a_mask_of_the_most_negative_float_becomes_infinite(save):
+    x = np.zeros((1, 4), np.float32)
+    mask = np.array([[0, 0, np.finfo(np.float32).min, 0]], np.float32)
+    found = risks_of(save(lambda mb, a: mb.softmax(x=mb.add(x=a, y=mask), axis=-1), [x]), [{"a": x}])
+    assert found["add"]["constant"] == pytest.approx(3.4e38, rel=0.01)
+    mild = risks_of(save(lambda mb, a: mb.add(x=a, y=np.maximum(mask, np.float32(-4e4))), [x], name="b"), [{"a": x}])
+    assert mild["add"] == {}
+
+
+def test_what_leaves_the_range_in_the_run_is_a_risk(save):
+    x = np.array([300.0, 1e-5, 1.0, 2.0], np.float32)
+    (found,) = risks_of(save(lambda mb, a: mb.square(x=a), [x]), [{"a": x}]).values()
+    assert found == {"overflow": 90000.0, "vanish": 0.25}

@@ -12,7 +12,7 @@ from swiftdeploy.evaluation.statistics import Against, Difference
 
 LEGEND = (
     "95 %: Wilson's interval of top-1; alike: answered as the reference; only: images that only the reference, and only"
-    " this one gets right; PSNR: of all scores, and of the worst image"
+    " this one gets right; PSNR: of all scores, then of the worst image"
 )
 
 

@@ -18,39 +18,44 @@ from swiftdeploy.spec import to_plain
 SHOWN = 20
 
 
+Images = Annotated[
+    Path, typer.Option("--images", metavar="DIR|CSV", help="One subfolder a class, or columns file,label.")
+]
+Checkpoint = Annotated[
+    str | None, typer.Option("--checkpoint", help="The weights that were exported: the oracle answers too.")
+]
+Labels = Annotated[str, typer.Option("--labels", metavar="FILE|imagenet|sorted", help="What the folders' names mean.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="This many images, each class with its share.")]
+Exif = Annotated[
+    str, typer.Option("--exif", metavar="ignore|apply", help="Turn images as EXIF says; training ignores it.")
+]
+Skip = Annotated[bool, typer.Option("--skip-unreadable", help="Count without images that do not decode.")]
+Resume = Annotated[Path | None, typer.Option("--resume", metavar="FILE", help="Keep answers there, and go on from it.")]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="An existing Dask cluster instead.")
+]
+MinTop1 = Annotated[
+    float | None, typer.Option("--min-top1", metavar="PERCENT", help="Fail where an artifact's is lower.")
+]
+MaxDrop = Annotated[float | None, typer.Option("--max-top1-drop", metavar="POINTS", help="Fail where one loses more.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Also write the JSON document there.")]
+
+
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle to evaluate.")],
-    images: Annotated[
-        Path, typer.Option("--images", metavar="DIR|CSV", help="One subfolder a class, or columns file,label.")
-    ],
-    checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", help="The weights that were exported: the oracle answers too.")
-    ] = None,
-    labels: Annotated[
-        str, typer.Option("--labels", metavar="FILE|imagenet|sorted", help="What the folders' names mean.")
-    ] = "",
-    limit: Annotated[int | None, typer.Option("--limit", help="This many images, each class with its share.")] = None,
+    images: Images,
+    checkpoint: Checkpoint = None,
+    labels: Labels = "",
+    limit: Limit = None,
     seed: Annotated[int, typer.Option("--seed", help="Which images --limit chooses.")] = 0,
-    exif: Annotated[
-        str, typer.Option("--exif", metavar="ignore|apply", help="Turn images as EXIF says; training ignores it.")
-    ] = "ignore",
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Count without images that do not decode.")
-    ] = False,
-    resume: Annotated[
-        Path | None, typer.Option("--resume", metavar="FILE", help="Keep answers there, and go on from it.")
-    ] = None,
+    exif: Exif = "ignore",
+    skip_unreadable: Skip = False,
+    resume: Resume = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Processes; each loads all models.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="tcp://HOST:PORT", help="An existing Dask cluster instead.")
-    ] = None,
-    min_top1: Annotated[
-        float | None, typer.Option("--min-top1", metavar="PERCENT", help="Fail where an artifact's is lower.")
-    ] = None,
-    max_top1_drop: Annotated[
-        float | None, typer.Option("--max-top1-drop", metavar="POINTS", help="Fail where one loses more.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--output", "-o", help="Also write the JSON document there.")] = None,
+    scheduler: Scheduler = None,
+    min_top1: MinTop1 = None,
+    max_top1_drop: MaxDrop = None,
+    out: Output = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -59,7 +64,8 @@ def evaluate(
 ) -> None:
     """Measure top-1 and top-5 of every artifact on labelled images.
 
-    With --checkpoint they are compared with PyTorch's answers, else with the most precise artifact.
+    With --checkpoint they are compared with PyTorch's answers, else with the most precise artifact. -v lists the images
+    that are not answered alike.
 
     Example: swiftdeploy evaluate dist/xs --images val --checkpoint xs.pth
     """
@@ -136,7 +142,7 @@ def _print(report: Any, *, every: bool) -> None:
     for one in report.differences if every else ():
         screen.print(accuracy.difference(report, one), soft_wrap=True)
     for skipped in report.skipped if every else report.skipped[:SHOWN]:
-        console.note(f"[yellow]·[/yellow] skipped: {console.plain(skipped.reason)}")
+        console.note(f"[yellow]·[/yellow] skipped: {console.plain(f'{skipped.name}: {skipped.reason}')}")
     if len(report.skipped) > SHOWN and not every:
         console.note(f"[yellow]·[/yellow] {len(report.skipped) - SHOWN} more skipped; -v lists all")
     if report.weights == "untrained":

@@ -18,6 +18,9 @@ from swiftdeploy.evaluation.decode import SUFFIXES, UnreadableImage, read_header
 from swiftdeploy.evaluation.table import rows
 
 
+SKIP_HINT = "remove or replace it, or count without it: --skip-unreadable"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
     """One labelled image. `name` is its path below the data set, or as the CSV file spells it."""
@@ -128,10 +131,8 @@ def checked(dataset: DataSet, *, skip: bool) -> tuple[DataSet, tuple[Skipped, ..
             good.append(example)
         except UnreadableImage as error:
             if not skip:
-                raise UnreadableImage(
-                    error.fact, hint="remove or replace it, or count without it: --skip-unreadable"
-                ) from error
-            broken.append(Skipped(name=example.name, reason=error.fact))
+                raise UnreadableImage(example.path, error.reason, hint=SKIP_HINT) from error
+            broken.append(Skipped(name=example.name, reason=error.reason))
     if not good:
         raise UsageError("no image of the data set is readable", hint="see: swiftdeploy evaluate --help")
     return dataclasses.replace(dataset, examples=tuple(good)), tuple(broken), turned

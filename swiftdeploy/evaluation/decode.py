@@ -28,7 +28,11 @@ _BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.Decom
 
 
 class UnreadableImage(UsageError):  # noqa: N818  # named as the fact that it states
-    """An image file that does not decode."""
+    """An image file that does not decode; `reason` says why, without the path."""
+
+    def __init__(self, path: Path, reason: str, *, hint: str = "remove or replace it") -> None:
+        super().__init__(f"{path} is no readable image: {reason}", hint=hint)
+        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,4 +95,4 @@ def _unreadable(path: Path, error: BaseException) -> UnreadableImage:
         reason = error.strerror
     else:
         reason = str(error) or type(error).__name__
-    return UnreadableImage(f"{path} is no readable image: {reason}", hint="remove or replace it")
+    return UnreadableImage(path, reason)

@@ -84,7 +84,7 @@ def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> It
         from distributed import as_completed as finished
 
         futures = {client.submit(work, chunk, pure=False): number for number, chunk in enumerate(chunks)}
-        for future in finished(futures):
+        for future in finished(futures, loop=client.loop):
             yield futures[future], future.result()
     except ImportError as error:
         raise DependencyError(

@@ -92,7 +92,7 @@ def differences(answers: Sequence[Answer]) -> tuple[Difference, ...]:
     found = []
     for answer in answers:
         best = {name: g.best[0] if g.best else -1 for name, g in answer.given.items()}
-        if len(set(best.values())) > 1:
+        if len(set(best.values())) > 1 or -1 in best.values():
             found.append(Difference(name=answer.name, label=answer.label, best=best))
     return tuple(found)
 
@@ -121,7 +121,7 @@ def mcnemar(a: int, b: int) -> float:
 
 def _against(answers: Sequence[Answer], subject: str, reference: str) -> Against:
     pairs = [(answer, answer.given[subject], answer.given[reference]) for answer in answers]
-    alike = sum(mine.best[:1] == theirs.best[:1] for _, mine, theirs in pairs)
+    alike = sum(mine.best[:1] == theirs.best[:1] != () for _, mine, theirs in pairs)
     right = [(answer.label in mine.best[:1], answer.label in theirs.best[:1]) for answer, mine, theirs in pairs]
     only_subject, only_reference = right.count((True, False)), right.count((False, True))
     return Against(

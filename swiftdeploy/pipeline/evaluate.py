@@ -24,7 +24,7 @@ from swiftdeploy.pipeline.versions import versions
 
 CHUNK = 8  # images a task: small enough to lose little when interrupted
 IN_ORDER = "sorted"
-_PRECISE = ("fp32", "fp16")
+_PRECISE = ("fp32", "auto", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,7 +185,7 @@ def _absolute(checkpoint: str | None) -> str | None:
 
 
 def most_precise(artifacts: Sequence[ArtifactRecord]) -> ArtifactRecord:
-    """What the others are compared with where there is no oracle: fp32 before fp16 before the rest.
+    """What the others are compared with where there is no oracle: fp32, auto, fp16, then the rest.
 
     Of two alike the ONNX file, since ONNX Runtime is not of our own making.
     """

@@ -21,7 +21,7 @@ from torch import nn
 from swiftdeploy.bundle import artifact_digest, read_manifest
 from swiftdeploy.errors import ArtifactError, ModelError, SwiftdeployError
 from swiftdeploy.evaluation.answers import Answer, given
-from swiftdeploy.evaluation.dataset import Example
+from swiftdeploy.evaluation.dataset import SKIP_HINT, Example
 from swiftdeploy.evaluation.decode import Exif, UnreadableImage, read_pixels
 from swiftdeploy.evaluation.preprocess import fit
 from swiftdeploy.evaluation.report import ORACLE
@@ -116,10 +116,8 @@ def _read(setup: Setup, example: Example) -> NDArray[np.uint8] | str:
         image = read_pixels(example.path, channels=len(setup.preprocessing.mean), exif=setup.exif)
     except UnreadableImage as error:
         if setup.skip_unreadable:
-            return error.fact
-        raise UnreadableImage(
-            error.fact, hint="remove or replace it, or count without it: --skip-unreadable"
-        ) from error
+            return error.reason
+        raise UnreadableImage(example.path, error.reason, hint=SKIP_HINT) from error
     return fit(image, setup.size, setup.preprocessing)
 
 

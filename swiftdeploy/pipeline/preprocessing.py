@@ -123,7 +123,7 @@ def _check(path: Path, precision: Precision, subject: Subject, roads: Roads) -> 
             reason = _explanation(subject, roads, runtime, expected, found)
         raise ParityError(f"{path.name}: {reason} ({failed.name}: {failed.reason})", hint=_HINT)
     leg = Leg(name="preprocessing", verdict=verdict, outputs=outputs)
-    gate = compare.GATES[precision].passes
+    gate = compare.gate(precision).passes
     return ParityReport(subject=path.name, precision=precision, gate_db=gate, legs=(leg,))
 
 

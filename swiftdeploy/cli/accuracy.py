@@ -6,13 +6,13 @@ from rich.table import Table
 
 from swiftdeploy import console
 from swiftdeploy.cli.render import label
-from swiftdeploy.cli.table import table_of
+from swiftdeploy.cli.table import ROOMY, table_of
 from swiftdeploy.evaluation.report import ORACLE, EvaluationReport, Row
 from swiftdeploy.evaluation.statistics import Against, Difference
 
 LEGEND = (
     "95 %: Wilson's interval of top-1; alike: answered as the reference; only: images that only the reference, and only"
-    " this one gets right; PSNR: of all scores, then of the worst image"
+    " this one gets right; PSNR: of all scores, and last of the worst image"
 )
 
 
@@ -28,7 +28,7 @@ def table(report: EvaluationReport, *, width: int) -> Table:
             f"{figures.top1.percent:.2f}",
             interval,
             top5,
-            *(_against(figures.against) or ("reference", "", "")),
+            *(_against(figures.against, short=width < ROOMY) or ("reference", "", "")),
         )
     return made
 
@@ -38,7 +38,7 @@ def subject(row: Row) -> str:
     return "oracle fp32" if row.figures.subject == ORACLE else label(row.figures.subject, row.precision)
 
 
-def _against(found: Against | None) -> tuple[str, str, str] | None:
+def _against(found: Against | None, *, short: bool) -> tuple[str, str, str] | None:
     if found is None:
         return None
     drift = found.drift
@@ -47,7 +47,7 @@ def _against(found: Against | None) -> tuple[str, str, str] | None:
     elif drift.psnr_db is None or drift.worst_db is None:
         psnr = "equal"
     else:
-        psnr = f"{drift.psnr_db:.1f}, {drift.worst_db:.1f}"
+        psnr = f"{drift.worst_db:.1f}" if short else f"{drift.psnr_db:.1f}, {drift.worst_db:.1f}"
     return f"{found.agreement.percent:.2f}", f"{found.only_reference}, {found.only_subject}", psnr
 
 

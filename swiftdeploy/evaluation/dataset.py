@@ -17,7 +17,6 @@ from swiftdeploy.evaluation.classes import Classes, shown
 from swiftdeploy.evaluation.decode import SUFFIXES, UnreadableImage, read_header
 from swiftdeploy.evaluation.table import rows
 
-
 SKIP_HINT = "remove or replace it, or count without it: --skip-unreadable"
 
 

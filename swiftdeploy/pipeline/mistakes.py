@@ -129,10 +129,9 @@ def _values(right: Preprocessing) -> tuple[Step, ...]:
             apply=lambda x: from_pixels(normalised(x)),
         ),
         Step(
-            fact="pixels are scaled twice: the model expects 0 to 255, and gets 0..1",
-            apply=lambda x: from_pixels(x / 255),
+            fact="pixels are scaled twice: by 1/255 and, by what expects 0 to 255, once more",
+            apply=lambda x: normalised(x / 255),
         ),
-        Step(fact="pixels are scaled twice: by 1/255 and again by 1/255", apply=lambda x: normalised(x / 255)),
         Step(fact="mean and std, meant for 0..1, are applied to pixels 0 to 255", apply=lambda x: (x - mean) / std),
         Step(fact="the mean is missing: only std is applied", apply=lambda x: x / 255 / std),
         Step(fact="the std is missing: only the mean is applied", apply=lambda x: x / 255 - mean),

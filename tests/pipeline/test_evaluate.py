@@ -132,8 +132,8 @@ def test_an_artifacts_figures_are_its_runtimes(digits_bundle, report, noisy, log
     assert found.against.drift.worst_db < found.against.drift.psnr_db
 
 
-def test_every_held_out_digit(digits_bundle, digits, checkpoint, scores, held_out):
-    found = evaluate(EvaluationRequest(bundle=digits_bundle, images=digits / "images", checkpoint=checkpoint))
+def test_every_held_out_digit(lean, digits, checkpoint, scores, held_out):
+    found = evaluate(EvaluationRequest(bundle=lean, images=digits / "images", checkpoint=checkpoint))
     expected = (scores.argmax(1) == held_out[1]).sum()
     assert found.images == 360
     assert {f.top1.count for f in by_name(found).values()} == {expected}

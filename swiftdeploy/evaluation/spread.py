@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -37,9 +38,10 @@ def over_processes(work: Callable[[C], R], chunks: Sequence[C], jobs: int) -> It
     """
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(jobs, mp_context=context, initializer=_deaf_to_interrupts) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         try:
-            numbers = {pool.submit(work, chunk): number for number, chunk in enumerate(chunks)}
+            with _one_thread_each(), _deaf_to_interrupts():  # submitting is what starts the processes
+                numbers = {pool.submit(work, chunk): number for number, chunk in enumerate(chunks)}
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
         except BrokenProcessPool as error:
@@ -53,9 +55,17 @@ def over_processes(work: Callable[[C], R], chunks: Sequence[C], jobs: int) -> It
             raise
 
 
-def _deaf_to_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the first one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start in the block ignore Ctrl-C, from their first moment: whoever started them ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from swiftdeploy.evaluation.dataset import DataSet, Example, Skipped, checked, r
 from swiftdeploy.evaluation.decode import Exif
 from swiftdeploy.evaluation.journal import Journal, open_journal
 from swiftdeploy.evaluation.report import ORACLE, Budget, EvaluationReport, Row, Subset
-from swiftdeploy.pipeline.evaluator import Setup, answer
+from swiftdeploy.pipeline.evaluator import Setup, answer, forget
 from swiftdeploy.pipeline.labels import read_labels
 from swiftdeploy.pipeline.oracle import load_oracle
 from swiftdeploy.pipeline.versions import versions
@@ -119,6 +119,7 @@ def run(prepared: Prepared) -> EvaluationReport:
         found = _answers(prepared, journal)
     finally:
         journal.close()
+        forget()
     ordered = [found[example.name] for example in examples]
     lost = tuple(Skipped(name=a.name, reason=a.unreadable) for a in ordered if a.unreadable)
     readable = [a for a in ordered if not a.unreadable]

@@ -6,9 +6,8 @@ everywhere: one thread, and batches that depend on the chunk alone.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from swiftdeploy.bundle import artifact_digest, read_manifest
-from swiftdeploy.errors import ArtifactError, ModelError, SwiftdeployError
+from swiftdeploy.errors import ArtifactError, ModelError
 from swiftdeploy.evaluation.answers import Answer, given
 from swiftdeploy.evaluation.dataset import SKIP_HINT, Example
 from swiftdeploy.evaluation.decode import Exif, UnreadableImage, read_pixels
@@ -28,6 +27,8 @@ from swiftdeploy.evaluation.report import ORACLE
 from swiftdeploy.parity.samples import to_input
 from swiftdeploy.pipeline.oracle import load_oracle
 from swiftdeploy.pipeline.program import PROBABILITIES
+from swiftdeploy.pipeline.threads import one_thread
+from swiftdeploy.pipeline.verify import running
 from swiftdeploy.runtimes import Runtime, open_artifact, run_samples
 from swiftdeploy.spec import InputKind, Preprocessing
 
@@ -71,7 +72,7 @@ def answer(setup: Setup, chunk: Sequence[Example]) -> list[Answer]:
     Raises UnreadableImage unless these are skipped, ArtifactError for a bundle that is not the one meant here or does
     not run, ModelError for a model that gives no scores.
     """
-    with _one_thread():
+    with one_thread():
         opened = _models(setup)
         read = [_read(setup, example) for example in chunk]
         images = [pixels for pixels in read if not isinstance(pixels, str)]
@@ -94,6 +95,12 @@ def _models(setup: Setup) -> Opened:
             _opened.clear()
             _opened[setup] = open_models(setup)
         return _opened[setup]
+
+
+def forget() -> None:
+    """Let go of the models of this process."""
+    with _opening:
+        _opened.clear()
 
 
 def open_models(setup: Setup) -> Opened:
@@ -131,7 +138,7 @@ def _scores(setup: Setup, opened: Opened, images: Sequence[NDArray[np.uint8]]) -
         with torch.no_grad():
             found[ORACLE] = _vector(opened.oracle(tensors), ORACLE)
     for name, runtime in opened.runtimes.items():
-        with _running(name):
+        with running(name):
             answers = run_samples(runtime, inputs)
         found[name] = _vector(answers.get(PROBABILITIES, next(iter(answers.values()))), name)
     wanted = found[setup.reference]
@@ -165,24 +172,3 @@ def _vector(output: Any, name: str) -> Scores:
             f"{name} gives an output of shape {array.shape}, no scores of classes", hint="evaluate is for classifiers"
         )
     return array
-
-
-@contextlib.contextmanager
-def _running(name: str) -> Iterator[None]:
-    try:
-        yield
-    except SwiftdeployError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArtifactError(f"{name} does not run: {reason[0][:200]}", hint="try: swiftdeploy verify") from error
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

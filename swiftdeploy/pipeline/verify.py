@@ -75,7 +75,7 @@ def _golden(
             raise ArtifactError(f"the golden data lacks {', '.join(missing) or 'the input'}", hint="export again")
         samples = inputs[runtime.inputs[0].name].astype(np.float32)
         expected = {name: outputs[name] for name in names}
-        with _running(artifact.path):
+        with running(artifact.path):
             found = run_samples(runtime, samples)
         compared = compare.outputs(
             expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
@@ -86,7 +86,7 @@ def _golden(
 
 
 @contextlib.contextmanager
-def _running(name: str) -> Iterator[None]:
+def running(name: str) -> Iterator[None]:
     """A runtime's own failure as ours: what loads may still hold a graph that cannot be computed."""
     try:
         yield
@@ -113,7 +113,7 @@ def verify_artifact(path: Path, *, seed: int = 0) -> Verification:
             else generator.standard_normal([size or 1 for size in spec.shape]).astype(np.float32)
             for spec in runtime.inputs
         }
-        with _running(path.name):
+        with running(path.name):
             answers = runtime.run(feeds)
     broken = sorted(name for name, value in answers.items() if value.dtype.kind == "f" and not np.isfinite(value).all())
     if broken:

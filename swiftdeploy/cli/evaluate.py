@@ -138,7 +138,11 @@ def _print(report: Any, *, every: bool) -> None:
     screen.print(f"{report.images} images{part}, {report.classes} classes")
     screen.print(accuracy.table(report, width=screen.width))
     differing = len(report.differences)
-    screen.print(f"{differing} images are not answered alike by all" if differing else "all images are answered alike")
+    screen.print(
+        f"{differing} images are not answered alike by all{'' if every else '; -v lists them'}"
+        if differing
+        else "all images are answered alike"
+    )
     for one in report.differences if every else ():
         screen.print(accuracy.difference(report, one), soft_wrap=True)
     for skipped in report.skipped if every else report.skipped[:SHOWN]:

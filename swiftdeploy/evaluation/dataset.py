@@ -22,7 +22,7 @@ SKIP_HINT = "remove or replace it, or count without it: --skip-unreadable"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One labelled image. `name` is its path below the data set, or as the CSV file spells it."""
+    """One labelled image. `name` is its path below the data set, or as the CSV file spells it; `path` is absolute."""
 
     name: str
     path: Path
@@ -76,7 +76,7 @@ def read_folder(folder: Path, classes: Classes) -> DataSet:
         others |= foreign
         if not files:
             raise UsageError(f"class folder {path} holds no images", hint=f"it needs {', '.join(sorted(SUFFIXES))}")
-        examples.extend(Example(name=f.relative_to(folder).as_posix(), path=f, label=label) for f in files)
+        examples.extend(Example(name=f.relative_to(folder).as_posix(), path=f.absolute(), label=label) for f in files)
     notes = [note] if note else []
     if others:
         notes.append(f"files of other kinds are passed over: {shown(sorted(others))}")
@@ -110,7 +110,7 @@ def read_csv(path: Path, classes: Classes) -> DataSet:
                 f"{path.name}, row {number}: {file} does not exist", hint=f"paths start at {path.parent}, or at /"
             )
         index = classes.of_label(label, f"{path.name}, row {number}")
-        examples[file] = Example(name=file, path=image, label=index)
+        examples[file] = Example(name=file, path=image.absolute(), label=index)
     if not examples:
         raise UsageError(f"{path} lists no images", hint="it needs rows below the header file,label")
     return _ordered(list(examples.values()), classes.names, ())

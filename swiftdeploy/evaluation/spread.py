@@ -6,13 +6,14 @@ sum decides its last bit, and results must not depend on where they were made.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -89,13 +90,18 @@ def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> It
     Raises what `work` raises, and DependencyError without dask.distributed, a scheduler, workers, or swiftdeploy there.
     """
     client = _connect(scheduler)
+    from distributed import CommClosedError, KilledWorker
+    from distributed import as_completed as finished
+
     futures: dict[Any, int] = {}
     try:
-        from distributed import as_completed as finished
-
         futures = {client.submit(work, chunk, pure=False): number for number, chunk in enumerate(chunks)}
         for future in finished(futures, loop=client.loop):
             yield futures[future], future.result()
+    except (CancelledError, asyncio.CancelledError, CommClosedError, KilledWorker) as error:
+        raise DependencyError(
+            f"the Dask cluster at {scheduler} was lost: {error}", hint="with --resume the next run goes on from here"
+        ) from error
     except ImportError as error:
         raise DependencyError(
             f"the workers of {scheduler} lack a module: {error}", hint="install the same versions there"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swiftdeploy import bundle, console
-from swiftdeploy.bundle import ArtifactRecord, Manifest, read_bundle
-from swiftdeploy.errors import ArtifactError, ModelError, UsageError
+from swiftdeploy import console
+from swiftdeploy.bundle import ArtifactRecord, Manifest
+from swiftdeploy.errors import ModelError, UsageError
 from swiftdeploy.evaluation import spread, statistics
 from swiftdeploy.evaluation.answers import Answer
 from swiftdeploy.evaluation.classes import Classes
@@ -20,6 +21,7 @@ from swiftdeploy.evaluation.report import ORACLE, Budget, EvaluationReport, Row,
 from swiftdeploy.pipeline.evaluator import Setup, answer, forget
 from swiftdeploy.pipeline.labels import read_labels
 from swiftdeploy.pipeline.oracle import load_oracle
+from swiftdeploy.pipeline.verify import hashed
 from swiftdeploy.pipeline.versions import versions
 
 CHUNK = 8  # images a task: small enough to lose little when interrupted
@@ -54,6 +56,9 @@ class EvaluationRequest:
             raise UsageError("--jobs and --scheduler contradict each other", hint="leave one of the two out")
         if self.exif not in ("ignore", "apply"):
             raise UsageError(f"--exif {self.exif!r} is not known", hint="choose from ignore, apply")
+        for name, value in (("--min-top1", self.min_top1), ("--max-top1-drop", self.max_top1_drop)):
+            if value is not None and not math.isfinite(value):
+                raise UsageError(f"{name} {value} is no bound", hint="give a number of percent or points")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,8 +84,7 @@ def prepare(request: EvaluationRequest) -> Prepared:
 
     Raises ArtifactError, CheckpointError, ModelError or UsageError for whatever does not fit.
     """
-    with console.step(f"hashing {request.bundle}"):
-        manifest = _verified(request.bundle)
+    manifest = hashed(request.bundle).manifest
     classes = _classes(manifest)
     dataset = _dataset(request, manifest, classes)
     for note in dataset.notes:
@@ -128,16 +132,6 @@ def run(prepared: Prepared) -> EvaluationReport:
     return _report(prepared, readable, tuple(sorted((*prepared.skipped, *lost), key=lambda s: s.name)))
 
 
-def _verified(path: Path) -> Manifest:
-    found = read_bundle(path)
-    for artifact in found.manifest.artifacts:
-        if bundle.artifact_digest(found.file(artifact.path)) != (artifact.bytes, artifact.sha256):
-            raise ArtifactError(f"{artifact.path} is not the artifact that the manifest describes", hint="export again")
-    if not found.manifest.artifacts:
-        raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
-    return found.manifest
-
-
 def _classes(manifest: Manifest) -> int:
     shapes = [output.shape for output in manifest.outputs]
     channels = len(manifest.preprocessing.mean)
@@ -167,7 +161,6 @@ def _setup(request: EvaluationRequest, manifest: Manifest) -> Setup:
     shape = manifest.inputs[0].shape
     return Setup(
         bundle=request.bundle.resolve(),
-        tree_sha256=manifest.tree_sha256,
         artifacts=tuple((a.path, a.sha256) for a in manifest.artifacts),
         checkpoint=_absolute(request.checkpoint),
         reference=ORACLE if request.checkpoint is not None else most_precise(manifest.artifacts).path,

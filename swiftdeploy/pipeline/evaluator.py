@@ -43,7 +43,6 @@ class Setup:
     """
 
     bundle: Path
-    tree_sha256: str
     artifacts: tuple[tuple[str, str], ...]
     checkpoint: str | None
     reference: str
@@ -131,7 +130,7 @@ def _read(setup: Setup, example: Example) -> NDArray[np.uint8] | str:
 def _scores(setup: Setup, opened: Opened, images: Sequence[NDArray[np.uint8]]) -> dict[str, tuple[Scores, Scores]]:
     """By subject: its scores (N, classes), and the reference's as that subject would state them."""
     found: dict[str, Scores] = {}
-    normalised = {name: is_probability(runtime) for name, runtime in opened.runtimes.items()}
+    probable = {name: _gives_probabilities(runtime) for name, runtime in opened.runtimes.items()}
     inputs = to_input(images, setup.preprocessing, setup.input_kind)
     if opened.oracle is not None:
         tensors = torch.from_numpy(to_input(images, setup.preprocessing, "tensor"))
@@ -145,20 +144,20 @@ def _scores(setup: Setup, opened: Opened, images: Sequence[NDArray[np.uint8]]) -
     paired = {}
     for name, scores in found.items():
         # Where one of the two answers with probabilities, both are compared as such.
-        mine, theirs = normalised.get(name, False), normalised.get(setup.reference, False)
+        mine, theirs = probable.get(name, False), probable.get(setup.reference, False)
         paired[name] = (
-            softmax(scores) if theirs and not mine else scores,
-            softmax(wanted) if mine and not theirs else wanted,
+            _softmax(scores) if theirs and not mine else scores,
+            _softmax(wanted) if mine and not theirs else wanted,
         )
     return paired
 
 
-def is_probability(runtime: Runtime) -> bool:
+def _gives_probabilities(runtime: Runtime) -> bool:
     """Whether an artifact answers with probabilities instead of scores."""
     return PROBABILITIES in runtime.outputs
 
 
-def softmax(scores: Scores) -> Scores:
+def _softmax(scores: Scores) -> Scores:
     """Probabilities (N, classes) of scores (N, classes), in fp32."""
     probabilities: Scores = torch.softmax(torch.from_numpy(scores), dim=-1).numpy()
     return probabilities

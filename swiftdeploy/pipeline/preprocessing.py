@@ -7,6 +7,7 @@ the artifact's precision, and where they do not, the known mistakes are tried an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from swiftdeploy import console
-from swiftdeploy.bundle import read_bundle
 from swiftdeploy.errors import ParityError
 from swiftdeploy.evaluation.preprocess import fit
 from swiftdeploy.parity import compare, metrics
@@ -26,9 +26,9 @@ from swiftdeploy.parity.samples import natural_image, to_input
 from swiftdeploy.pipeline import parity
 from swiftdeploy.pipeline.against import Claim, claim_of
 from swiftdeploy.pipeline.images import read_pictures
-from swiftdeploy.pipeline.mistakes import Mistake, mistakes
+from swiftdeploy.pipeline.mistakes import mistakes
 from swiftdeploy.pipeline.subject import Subject, load_subject
-from swiftdeploy.pipeline.verify import Verification, is_bundle
+from swiftdeploy.pipeline.verify import Verification, hashed, is_bundle
 from swiftdeploy.report import Leg, ParityReport
 from swiftdeploy.runtimes import Runtime, open_artifact, run_samples
 from swiftdeploy.spec import InputKind, Precision, Preprocessing
@@ -66,8 +66,7 @@ def verify_preprocessing(
     files = 0
     deployed = None
     if is_bundle(path):
-        with console.step(f"hashing {path}"):
-            manifest = read_bundle(path).manifest
+        manifest = hashed(path).manifest
         files, deployed = len(manifest.files), manifest.preprocessing
     claim = claim_of(path, checkpoint, model=model, attention=attention, images=None)
     with console.step(f"loading {checkpoint} as {claim.request.model}"):
@@ -128,23 +127,22 @@ def _check(path: Path, precision: Precision, subject: Subject, roads: Roads) -> 
 
 
 def _explanation(subject: Subject, roads: Roads, runtime: Runtime, expected: Arrays, found: Arrays) -> str:
-    """The mistake that gives the artifact's numbers, or the nearest one, in a sentence."""
+    """The mistake that gives the artifact's numbers, in a sentence; or that there is none."""
     if any(name not in found or found[name].shape != value.shape for name, value in expected.items()):
         return "its outputs are not the model's"
+    if not all(np.isfinite(found[name]).all() for name in expected):
+        return "it answers with NaN or Inf, as unscaled pixels can make it in half precision"
     tried = min(_TRIED, len(roads.pictures))
     part = {name: found[name][:tried] for name in expected}
-    best: tuple[float, Mistake] | None = None
-    singles = True
+    best: tuple[float, tuple[str, ...]] = (-math.inf, ())
     for mistake in mistakes(roads.pictures[:tried], roads.size, roads.trained):
         # A pair is worth a thought only where no single mistake will do.
-        if singles and len(mistake.facts) > 1:
-            singles = False
-            if best is not None and best[0] >= EXPLAINS_DB:
-                break
+        if len(mistake.facts) > 1 and len(best[1]) == 1 and best[0] >= EXPLAINS_DB:
+            break
         answers = parity.expected_outputs(_oracle(subject, mistake.inputs(), tuple(roads.expected)), runtime.outputs)
         closeness = min(metrics.psnr_db(part[name], answers[name]) for name in part)
-        if best is None or closeness > best[0]:
-            best = (closeness, mistake)
-    if best is None or best[0] < EXPLAINS_DB:
+        if closeness > best[0]:  # never for NaN
+            best = (closeness, mistake.facts)
+    if best[0] < EXPLAINS_DB:
         return "training's preprocessing and the app's give different scores, and no known mistake explains it"
-    return "; ".join(best[1].facts)
+    return "; ".join(best[1])

@@ -14,7 +14,7 @@ _inside = {"count": 0, "before": 0}
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch computes on one thread in the block, in every Python thread that is inside one; the last one out restores."""
+    """Torch computes on one thread inside, in every Python thread that is; the last one out restores."""
     with _lock:
         if _inside["count"] == 0:
             _inside["before"] = torch.get_num_threads()

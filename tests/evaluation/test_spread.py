@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import CancelledError
 
 import pytest
 from distributed import LocalCluster
@@ -57,6 +58,17 @@ def test_an_error_comes_through_with_its_hint(request, road):
     with pytest.raises(ArtifactError, match="a fact") as caught:
         list(spread[road]())
     assert caught.value.hint == "a hint"
+
+
+def test_a_cluster_that_is_lost(cluster):
+    with pytest.raises(DependencyError, match="was lost: gone") as caught:
+        list(over_dask(throw, [CancelledError("gone")], cluster))
+    assert "--resume" in caught.value.hint
+
+
+def test_workers_without_a_module(cluster):
+    with pytest.raises(DependencyError, match="lack a module: No module named 'x'"):
+        list(over_dask(throw, [ModuleNotFoundError("No module named 'x'")], cluster))
 
 
 def throw(error):

@@ -62,9 +62,8 @@ def test_integers_and_truths_stay_what_they_are(save):
     x = np.array([70000.0, 2.0], np.float32)
 
     def graph(mb, a):
-        return mb.select(
-            cond=mb.greater(x=mb.cast(x=a, dtype="int32"), y=np.int32(5)), a=np.float32(1), b=np.float32(2)
-        )
+        large = mb.greater(x=mb.cast(x=a, dtype="int32"), y=np.int32(5))
+        return mb.select(cond=large, a=mb.sign(x=a), b=a)
 
     whole = load_program(save(graph, [x]))
     assert "cast" not in " ".join(op_names(whole.plan))

@@ -371,6 +371,8 @@ def test_a_model_that_is_no_classifier(digits_copy, noisy):
         ({"jobs": 0}, "--jobs 0 is not positive"),
         ({"jobs": 2, "scheduler": "tcp://x:1"}, "contradict"),
         ({"exif": "maybe"}, "--exif 'maybe' is not known"),
+        ({"min_top1": float("nan")}, "--min-top1 nan is no bound"),
+        ({"max_top1_drop": float("inf")}, "--max-top1-drop inf is no bound"),
     ],
 )
 def test_requests_that_make_no_sense(tmp_path, change, fact):

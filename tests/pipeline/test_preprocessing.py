@@ -195,6 +195,11 @@ def test_wrong_weights_are_no_mistake_of_preprocessing(net, check, tmp_path):
         check(onnx_file(Before(net[0], lambda x: x.abs().sqrt()), tmp_path / "x.onnx"))
 
 
+def test_nan_is_no_mistake_of_preprocessing(net, check, tmp_path):
+    with pytest.raises(ParityError, match="it answers with NaN or Inf"):
+        check(onnx_file(Before(net[0], lambda x: x * 1e38 * 1e38), tmp_path / "x.onnx"))
+
+
 @pytest.fixture(scope="module")
 def exported(net, tmp_path_factory):
     """The same model as an exported bundle."""

@@ -138,11 +138,8 @@ def _print(report: Any, *, every: bool) -> None:
     screen.print(f"{report.images} images{part}, {report.classes} classes")
     screen.print(accuracy.table(report, width=screen.width))
     differing = len(report.differences)
-    screen.print(
-        f"{differing} images are not answered alike by all{'' if every else '; -v lists them'}"
-        if differing
-        else "all images are answered alike"
-    )
+    where = "" if every else "; -v lists them"
+    screen.print(f"{differing} images are not answered alike{where}" if differing else "all images are answered alike")
     for one in report.differences if every else ():
         screen.print(accuracy.difference(report, one), soft_wrap=True)
     for skipped in report.skipped if every else report.skipped[:SHOWN]:
@@ -160,15 +157,14 @@ def _print(report: Any, *, every: bool) -> None:
 
 
 def _broken(report: Any) -> BudgetError | None:
-    for budget in report.budgets:
-        if budget.broken:
-            what = "top-1 under" if budget.name == "min_top1" else "a loss of top-1 over"
-            unit = "%" if budget.name == "min_top1" else "points"
-            return BudgetError(
-                f"{what} {budget.limit:g} {unit}: {', '.join(budget.broken)}",
-                hint="another precision may hold it; -v and --json list the images that differ",
-            )
-    return None
+    """What the budgets say, where one is broken."""
+    words = {"min_top1": "top-1 under {:g} %", "max_top1_drop": "a loss of top-1 over {:g} points"}
+    facts = [f"{words[b.name].format(b.limit)}: {', '.join(b.broken)}" for b in report.budgets if b.broken]
+    if not facts:
+        return None
+    return BudgetError(
+        "; ".join(facts), hint="another precision may hold it; -v and --json list the images that differ"
+    )
 
 
 def _write(text: str, path: Path) -> None:

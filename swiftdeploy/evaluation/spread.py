@@ -85,15 +85,15 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> Iterator[tuple[int, R]]:
-    """Chunks over the workers of a Dask scheduler; what is under way is cancelled where the iteration ends early.
+    """Chunks over the workers of a Dask scheduler; what has not begun is dropped where the iteration ends early.
 
     Raises what `work` raises, and DependencyError without dask.distributed, a scheduler, workers, or swiftdeploy there.
     """
     client = _connect(scheduler)
-    from distributed import CommClosedError, KilledWorker
+    from distributed import KilledWorker
     from distributed import as_completed as finished
+    from distributed.comm.core import CommClosedError
 
-    futures: dict[Any, int] = {}
     try:
         futures = {client.submit(work, chunk, pure=False): number for number, chunk in enumerate(chunks)}
         for future in finished(futures, loop=client.loop):
@@ -107,8 +107,7 @@ def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> It
             f"the workers of {scheduler} lack a module: {error}", hint="install the same versions there"
         ) from error
     finally:
-        client.cancel(list(futures))
-        client.close()
+        client.close()  # what no client waits for any more, the scheduler drops
 
 
 def _connect(scheduler: str) -> Any:

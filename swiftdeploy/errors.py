@@ -16,6 +16,9 @@ Exit code 1 is not in the tree: it means a bug, and a bug shows its traceback.
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 
 class SwiftdeployError(Exception):
     """One line of fact (`str(error)`) and one line of hint that says what to do about it."""
@@ -25,6 +28,10 @@ class SwiftdeployError(Exception):
     def __init__(self, fact: str, *, hint: str) -> None:
         super().__init__(" ".join(fact.split()))
         self.hint = " ".join(hint.split())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross from worker processes whole: by default an exception is rebuilt from its message alone."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def fact(self) -> str:

@@ -89,9 +89,9 @@ class WeightParity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leg:
-    """One of the three legs of parity: "outputs", "stress" or "weights"."""
+    """One of the three legs of parity, "outputs", "stress" or "weights", or another check of the same form."""
 
-    name: Literal["fusion", "outputs", "stress", "weights", "golden"]
+    name: Literal["fusion", "outputs", "stress", "weights", "golden", "preprocessing"]
     verdict: Verdict
     outputs: tuple[OutputParity, ...] = ()
     weights: WeightParity | None = None

@@ -11,6 +11,7 @@ from swiftdeploy import __version__, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.bench import bench
 from swiftdeploy.cli.doctor import doctor
+from swiftdeploy.cli.evaluate import evaluate
 from swiftdeploy.cli.export import export
 from swiftdeploy.cli.harness import harness
 from swiftdeploy.cli.inspect import inspect
@@ -45,7 +46,7 @@ def top(
     """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
 
 
-for command in (export, verify, inspect, bench, models, doctor, schema):
+for command in (export, verify, inspect, evaluate, bench, models, doctor, schema):
     app.command()(command)
 app.add_typer(harness)
 

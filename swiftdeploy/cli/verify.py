@@ -24,6 +24,9 @@ def verify(
     model: Annotated[str | None, typer.Option("--model", "-m", help="For a lone artifact with --checkpoint.")] = None,
     attention: Attention = None,
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, with --checkpoint.")] = None,
+    preprocessing: Annotated[
+        bool, typer.Option("--preprocessing", help="With --checkpoint: from image files to scores, by both roads.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -36,6 +39,8 @@ def verify(
     Example: swiftdeploy verify dist/swiftformer_xs
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    if preprocessing and checkpoint is None:
+        raise UsageError("--preprocessing compares with training's", hint="give --checkpoint too")
     paths = [path] if path is not None else _from_config()
     from swiftdeploy.cli import render
     from swiftdeploy.pipeline import against
@@ -43,9 +48,13 @@ def verify(
 
     results = []
     for each in paths:
-        if checkpoint is not None:
+        if checkpoint is not None and preprocessing:
+            from swiftdeploy.pipeline.preprocessing import verify_preprocessing
+
+            results.append(verify_preprocessing(each, checkpoint, model=model, attention=attention, images=images))
+        elif checkpoint is not None:
             results.append(against.verify_against(each, checkpoint, model=model, attention=attention, images=images))
-        elif each.is_dir() and each.suffix != ".mlpackage":
+        elif check.is_bundle(each):
             results.append(check.verify_bundle(each))
         else:
             results.append(check.verify_artifact(each))

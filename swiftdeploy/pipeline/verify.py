@@ -34,21 +34,18 @@ class Verification:
     reports: tuple[ParityReport, ...]
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path is to be read as a bundle: a folder that is no package."""
+    return path.is_dir() and path.suffix != ".mlpackage"
+
+
 def verify_bundle(path: Path) -> Verification:
     """Re-hash every file, then run every artifact against the golden data.
 
     Raises ArtifactError for any byte that differs and ParityError for any number that does.
     """
-    with console.step(f"hashing {path}"):
-        bundle = read_bundle(path)
-        for artifact in bundle.manifest.artifacts:
-            if artifact_digest(bundle.file(artifact.path)) != (artifact.bytes, artifact.sha256):
-                raise ArtifactError(
-                    f"{artifact.path} is not the artifact that the manifest describes", hint="export again"
-                )
+    bundle = hashed(path)
     inputs, outputs = bundle.golden()
-    if not bundle.manifest.artifacts:
-        raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
     reports = tuple(_golden(bundle, artifact, inputs, outputs) for artifact in bundle.manifest.artifacts)
     failed = [report for report in reports if report.verdict == "fail"]
     if failed:
@@ -58,6 +55,20 @@ def verify_bundle(path: Path) -> Verification:
             hint="the bytes are intact, so a library changed: compare `swiftdeploy doctor` with the manifest",
         )
     return Verification(path=path, files=len(bundle.manifest.files), reports=reports)
+
+
+def hashed(path: Path) -> Bundle:
+    """The bundle at `path`, every byte of it checked. Raises ArtifactError for any that differs, or no artifact."""
+    with console.step(f"hashing {path}"):
+        bundle = read_bundle(path)
+        for artifact in bundle.manifest.artifacts:
+            if artifact_digest(bundle.file(artifact.path)) != (artifact.bytes, artifact.sha256):
+                raise ArtifactError(
+                    f"{artifact.path} is not the artifact that the manifest describes", hint="export again"
+                )
+    if not bundle.manifest.artifacts:
+        raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
+    return bundle
 
 
 def _golden(

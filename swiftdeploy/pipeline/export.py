@@ -18,6 +18,7 @@ import torch
 from swiftdeploy import bundle, console
 from swiftdeploy.pipeline import parity
 from swiftdeploy.pipeline.program import PROBABILITIES, Built
+from swiftdeploy.pipeline.recipe import recipe_of
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
 from swiftdeploy.pipeline.scratch import scratch
@@ -173,7 +174,7 @@ def _record(
 def _finish(
     subject: Subject, pair: Pair, fusion: ParityReport, artifacts: Sequence[bundle.ArtifactRecord], folder: Path
 ) -> bundle.Manifest:
-    """Write labels, golden data and the manifest into the staging folder."""
+    """Write labels, golden data, the manifest and what vouches for them into the staging folder."""
     if subject.labels:
         (folder / LABELS_FILE).write_text("\n".join(subject.labels) + "\n", encoding="utf-8")
     golden = _golden(subject, pair.real, folder)
@@ -190,6 +191,7 @@ def _finish(
             attention=str(loaded.arguments.get("attention", "")),
             arguments=dict(loaded.arguments),
         ),
+        recipe=recipe_of(subject),
         provenance=loaded.provenance,
         input_kind=subject.options.input_kind,
         inputs=built.program.inputs,
@@ -207,7 +209,7 @@ def _finish(
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )
-    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(manifest), encoding="utf-8")
+    bundle.attest(folder, manifest)
     return manifest
 
 

@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from swiftdeploy.bundle.attest import payload_records
-from swiftdeploy.bundle.read import Bundle
+from swiftdeploy.bundle.read import Bundle, read_bundle
 from swiftdeploy.bundle.store import staged
 from swiftdeploy.errors import ArtifactError
 
@@ -22,6 +21,7 @@ def rewritten(bundle: Bundle) -> Iterator[Path]:
     destination = bundle.path.resolve()
     with staged(destination, force=True) as folder:
         shutil.copytree(destination, folder, dirs_exist_ok=True)
-        if payload_records(folder) != bundle.manifest.files:
+        # Read again where nobody else writes: what is changed, or signed, is what was checked.
+        if read_bundle(folder).manifest != bundle.manifest:
             raise ArtifactError(f"{bundle.path.name} changed while it was read", hint="do it again")
         yield folder

@@ -1,0 +1,167 @@
+"""Make a bundle again from what it records, and compare every byte.
+
+What was added after the export (device results, a signature) is added to the new one too, so that nothing is left out
+of the comparison; only an .ort file, which ONNX Runtime orders differently each time, is taken over as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swiftdeploy import checkpoint, console
+from swiftdeploy.bundle import (
+    ENVELOPE_NAME,
+    MANIFEST_NAME,
+    Bundle,
+    Manifest,
+    attest,
+    payload_records,
+    read_bundle,
+    records,
+    tree_digest,
+)
+from swiftdeploy.errors import ArtifactError, CheckpointError, UsageError
+from swiftdeploy.pipeline.contents import part_of
+from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.recipe import request_of
+from swiftdeploy.pipeline.versions import versions
+from swiftdeploy.spec import to_plain
+
+_HUB = "hf-hub:"
+_FOLLOWING = ("files", "seal", "tree_sha256")  # what any other difference changes too
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rebuild:
+    """A bundle that was made again with the same bytes. `taken_over` were not compared: no run gives them twice."""
+
+    path: Path
+    files: int
+    checkpoint: str
+    taken_over: tuple[str, ...]
+
+
+def rebuild(path: Path, weights: str | None = None, *, images: Path | None = None) -> Rebuild:
+    """Export the bundle at `path` again, in a temporary folder, and compare it with what lies there.
+
+    `weights` is the checkpoint; without it, one of the recorded name is looked for beside the bundle and in the
+    working folder. Raises ArtifactError naming what differs, CheckpointError for other weights, UsageError where the
+    weights or images are not found, and whatever `export` raises.
+    """
+    with console.step(f"hashing {path}"):
+        bundle = read_bundle(path)
+    found = _weights(bundle, weights)
+    with tempfile.TemporaryDirectory(prefix="swiftdeploy-") as scratch:
+        if found is not None:
+            _check_weights(bundle, found)
+            found = _under_its_name(found, bundle.manifest.provenance.source, Path(scratch))
+        request = request_of(bundle, Path(scratch) / "rebuilt", checkpoint=found, images=images)
+        made = export(request).manifest
+        taken_over = _add_later(bundle, request.destination, made)
+        again = read_bundle(request.destination)
+        _compare(bundle, again)
+        files = len(records(request.destination))
+    source = bundle.manifest.provenance.source
+    return Rebuild(path=path, files=files, checkpoint=source, taken_over=taken_over)
+
+
+def _weights(bundle: Bundle, given: str | None) -> str | None:
+    """The checkpoint to use, None for an untrained bundle."""
+    provenance = bundle.manifest.provenance
+    if provenance.weights == "untrained":
+        if given is not None:
+            raise UsageError(f"{bundle.path.name} was made from a seed", hint="leave --checkpoint out")
+        return None
+    if given is not None or provenance.source.startswith(_HUB):
+        return given or provenance.source
+    for folder in (bundle.path.resolve().parent, Path.cwd()):
+        if (folder / provenance.source).exists():
+            return str(folder / provenance.source)
+    raise UsageError(f"{provenance.source} is neither beside {bundle.path} nor here", hint="name it with --checkpoint")
+
+
+def _check_weights(bundle: Bundle, found: str) -> None:
+    with console.step(f"hashing {found}"):
+        digest = checkpoint.load(found).sha256
+    known = bundle.manifest.provenance.sha256
+    if digest != known:
+        raise CheckpointError(
+            f"{found} is not what {bundle.path.name} was made from: its sha256 is {digest[:16]}, not {known[:16]}",
+            hint="give the checkpoint of that time with --checkpoint",
+        )
+
+
+def _under_its_name(found: str, name: str, scratch: Path) -> str:
+    """The checkpoint under the name that the manifest records, which is one of the bytes to compare."""
+    if found.startswith(_HUB) or Path(found).name == name:
+        return found
+    link = scratch / name
+    link.symlink_to(Path(found).expanduser().resolve())
+    return str(link)
+
+
+def _add_later(bundle: Bundle, folder: Path, made: Manifest) -> tuple[str, ...]:
+    """Bring into the new bundle what the old one gained after its export; the names of what was taken over."""
+    unstable = {a.path: a for a in bundle.manifest.artifacts if a.path.endswith(".ort")}
+    names = [*unstable, *(record.path for record in bundle.manifest.device)]
+    for name in (*names, ENVELOPE_NAME):
+        if bundle.file(name).is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(bundle.file(name), folder / name)
+    files = payload_records(folder)
+    manifest = dataclasses.replace(
+        made,
+        artifacts=tuple(unstable.get(artifact.path, artifact) for artifact in made.artifacts),
+        device=bundle.manifest.device,
+        files=files,
+        tree_sha256=tree_digest(files),
+    )
+    attest(folder, manifest)
+    return tuple(unstable)
+
+
+def _compare(old: Bundle, new: Bundle) -> None:
+    before = {record.path: record.sha256 for record in records(old.path)}
+    after = {record.path: record.sha256 for record in records(new.path)}
+    odd = sorted(name for name, _ in before.items() ^ after.items())
+    names = tuple(dict.fromkeys(odd))
+    if not names:
+        return
+    payload = [name for name in names if name in {record.path for record in (*old.manifest.files, *new.manifest.files)}]
+    described = [part_of(old.path, new.path, name) for name in payload] or [_manifest(old.manifest, new.manifest)]
+    raise ArtifactError(
+        f"{old.path.name} is not what its checkpoint and options give: {'; '.join(described)}{_causes(old.manifest)}",
+        hint=_hint(old.manifest, new.manifest),
+    )
+
+
+def _manifest(old: Manifest, new: Manifest) -> str:
+    """Which facts of the manifest differ."""
+    one, two = to_plain(old), to_plain(new)
+    odd = [key for key in one if one[key] != two[key] and key not in _FOLLOWING]
+    return f"{MANIFEST_NAME}: {', '.join(odd) or 'the files that follow from it'}"
+
+
+def _causes(old: Manifest) -> str:
+    now = versions()
+    return "".join(f"; {line}" for line in _moved(old.tool, now))
+
+
+def _moved(old: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
+    return [f"{name} was {old.get(name) or 'absent'}, is {now.get(name) or 'absent'}" for name in sorted({*old, *now}) if old.get(name) != now.get(name)]
+
+
+def _hint(old: Manifest, new: Manifest) -> str:
+    if _moved(old.tool, new.tool):
+        return "rebuild with the versions that the manifest records"
+    if old.recipe.code != new.recipe.code:
+        return "the model's code changed since: rebuild from the code of that time"
+    return "do not trust this bundle, or look for what else changed on this machine"
+
+

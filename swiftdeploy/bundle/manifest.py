@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,6 +13,7 @@ from typing import Any, Literal
 
 import jsonschema
 
+from swiftdeploy import schema
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
@@ -186,8 +184,8 @@ def _invalid(bundle: Path, reason: str) -> ArtifactError:
 def load_schema() -> dict[str, Any]:
     """The JSON Schema that ships with the package."""
     text = resources.files("swiftdeploy.bundle").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    shipped: dict[str, Any] = json.loads(text)
+    return shipped
 
 
 @functools.cache
@@ -198,31 +196,4 @@ def _validator() -> Any:
 
 def make_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of `Manifest`, worked out from its fields."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "swiftdeploy bundle manifest",
-        **_schema_of(Manifest),
-    }
-
-
-def _schema_of(kind: Any) -> dict[str, Any]:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        fields = dataclasses.fields(kind)
-        return {
-            "type": "object",
-            "properties": {f.name: _schema_of(hints[f.name]) for f in fields},
-            "required": [f.name for f in fields],
-            "additionalProperties": False,
-        }
-    if origin in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema_of(a) for a in arguments]}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin is tuple:
-        return {"type": "array", "items": _schema_of(arguments[0])}
-    if origin is not None:
-        return {"type": "object", "additionalProperties": _schema_of(arguments[1])}
-    simple = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-    return {"type": simple[kind]} if kind in simple else {}
+    return schema.make_schema(Manifest, "swiftdeploy bundle manifest")

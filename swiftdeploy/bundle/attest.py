@@ -1,4 +1,4 @@
-"""The files that vouch for a bundle. Each covers those before it, so that no byte is left out and nothing is circular:
+"""The files that vouch for a bundle: each covers those before it, so that no byte is left out and nothing is circular.
 
     payload -> manifest.json -> bom.cdx.json -> provenance.intoto.json -> provenance.intoto.dsse.json -> SHA256SUMS
 
@@ -33,7 +33,7 @@ def payload_records(folder: Path) -> tuple[FileRecord, ...]:
 
 
 def attest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest and everything that vouches for the files beside it. A signature that lies there is counted."""
+    """Write the manifest and what vouches for the files beside it. A signature that lies there is counted."""
     (folder / MANIFEST_NAME).write_text(encode(manifest), encoding="utf-8")
     (folder / BOM_NAME).write_text(canonical(bill_of_materials(manifest)), encoding="utf-8")
     files = records(folder, leave_out=_AFTER_STATEMENT)

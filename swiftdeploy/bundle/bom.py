@@ -41,7 +41,10 @@ def bill_of_materials(manifest: Manifest) -> dict[str, Any]:
         "components": [*artifacts, *others, *libraries],
         "dependencies": [
             {"ref": "model", "dependsOn": [artifact["bom-ref"] for artifact in artifacts]},
-            *({"ref": artifact["bom-ref"], "dependsOn": [lib["bom-ref"] for lib in libraries]} for artifact in artifacts),
+            *(
+                {"ref": artifact["bom-ref"], "dependsOn": [lib["bom-ref"] for lib in libraries]}
+                for artifact in artifacts
+            ),
         ],
     }
     return {**bill, "serialNumber": uuid.uuid5(_SERIALS, canonical(bill)).urn}
@@ -132,7 +135,7 @@ def _closeness(leg: Leg) -> str:
 
 
 def _artifact(artifact: ArtifactRecord, files: Iterable[FileRecord]) -> dict[str, Any]:
-    """A file with its hash; a package as its files with theirs, since a folder has no sha256 that others could check."""
+    """A file with its hash; a package as its files with theirs, since a folder has no sha256 of its own."""
     inside = [record for record in files if record.path.startswith(f"{artifact.path}/")]
     found: dict[str, Any] = {
         "type": "machine-learning-model",

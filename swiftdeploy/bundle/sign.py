@@ -139,10 +139,14 @@ def _read_envelope(folder: Path) -> tuple[bytes, list[Mapping[str, str]]]:
         plain: Any = json.loads(path.read_bytes())
         if plain["payloadType"] != PAYLOAD_TYPE:
             raise ValueError(f"it holds {str(plain['payloadType'])[:80]!r}")
-        entries = [{"keyid": str(entry.get("keyid", "")), "sig": str(entry["sig"])} for entry in plain["signatures"]]
+        entries: list[Mapping[str, str]] = [
+            {"keyid": str(entry.get("keyid", "")), "sig": str(entry["sig"])} for entry in plain["signatures"]
+        ]
         return base64.b64decode(plain["payload"], validate=True), entries
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ArtifactError(f"{folder.name}/{ENVELOPE_NAME} is damaged: {error}", hint="sign the bundle again") from error
+        raise ArtifactError(
+            f"{folder.name}/{ENVELOPE_NAME} is damaged: {error}", hint="sign the bundle again"
+        ) from error
 
 
 def _others(folder: Path, payload: bytes) -> list[Mapping[str, str]]:

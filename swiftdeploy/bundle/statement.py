@@ -82,7 +82,9 @@ def _inputs(manifest: Manifest, recipe: Recipe) -> list[dict[str, Any]]:
         kind = "dirHash" if provenance.format.endswith("-sharded") else "sha256"
         found.append({"name": provenance.source, "digest": {kind: provenance.sha256}, "annotations": {"is": "weights"}})
     if recipe.code:
-        found.append({"name": manifest.model.factory, "digest": {"dirHash": recipe.code}, "annotations": {"is": "code"}})
+        found.append(
+            {"name": manifest.model.factory, "digest": {"dirHash": recipe.code}, "annotations": {"is": "code"}}
+        )
     if recipe.images:
         found.append({"name": "images", "digest": {"dirHash": recipe.images}, "annotations": {"is": "parity images"}})
     return found

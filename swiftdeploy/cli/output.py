@@ -42,6 +42,11 @@ def fail(error: SwiftdeployError, *, json: bool, code: int | None = None) -> Non
     stream.print(f"[cyan]hint:[/cyan]  {escape(printable(error.hint))}")
 
 
+def failure(error: SwiftdeployError) -> dict[str, Any]:
+    """The error as a document has it, for a command whose result comes with one."""
+    return _failure(type(error).__name__, error.exit_code, error.fact, error.hint)
+
+
 def _failure(kind: str, code: int, fact: str, hint: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "exit_code": code, "meaning": EXIT_CODES[code], "fact": fact, "hint": hint}}
 

@@ -48,7 +48,11 @@ def sign(
     apply = signing.signer(Path(str(key)), passphrase=passphrase, dry_run=dry_run)
     signed = apply(Path(str(bundle)))
     done = "would be signed" if dry_run else "signed"
-    _say({"signed": signed, "written": not dry_run}, f"{signed.path}/{signed.envelope}: {done} by key {signed.key[:16]}", json=json)
+    _say(
+        {"signed": signed, "written": not dry_run},
+        f"{signed.path}/{signed.envelope}: {done} by key {signed.key[:16]}",
+        json=json,
+    )
 
 
 def _say(document: dict[str, object], text: str, *, json: bool) -> None:

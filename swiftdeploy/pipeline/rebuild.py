@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from swiftdeploy import checkpoint, console
 from swiftdeploy.bundle import (
@@ -27,10 +26,9 @@ from swiftdeploy.bundle import (
     tree_digest,
 )
 from swiftdeploy.errors import ArtifactError, CheckpointError, UsageError
-from swiftdeploy.pipeline.contents import part_of
+from swiftdeploy.pipeline.contents import parts
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.recipe import request_of
-from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.spec import to_plain
 
 _HUB = "hf-hub:"
@@ -127,34 +125,33 @@ def _add_later(bundle: Bundle, folder: Path, made: Manifest) -> tuple[str, ...]:
 
 
 def _compare(old: Bundle, new: Bundle) -> None:
-    before = {record.path: record.sha256 for record in records(old.path)}
-    after = {record.path: record.sha256 for record in records(new.path)}
-    odd = sorted(name for name, _ in before.items() ^ after.items())
-    names = tuple(dict.fromkeys(odd))
+    before = {(record.path, record.sha256) for record in records(old.path)}
+    after = {(record.path, record.sha256) for record in records(new.path)}
+    names = sorted({name for name, _ in before ^ after})
     if not names:
         return
-    payload = [name for name in names if name in {record.path for record in (*old.manifest.files, *new.manifest.files)}]
-    described = [part_of(old.path, new.path, name) for name in payload] or [_manifest(old.manifest, new.manifest)]
+    payload = {record.path for record in (*old.manifest.files, *new.manifest.files)}
+    found = parts(old.path, new.path, [name for name in names if name in payload])
+    moved = _moved(old.manifest.tool, new.manifest.tool)
     raise ArtifactError(
-        f"{old.path.name} is not what its checkpoint and options give: {'; '.join(described)}{_causes(old.manifest)}",
+        f"{old.path.name} is not what its record gives: {'; '.join((*found, *_manifest(old, new, found), *moved))}",
         hint=_hint(old.manifest, new.manifest),
     )
 
 
-def _manifest(old: Manifest, new: Manifest) -> str:
-    """Which facts of the manifest differ."""
-    one, two = to_plain(old), to_plain(new)
+def _manifest(old: Bundle, new: Bundle, found: Sequence[str]) -> tuple[str, ...]:
+    """Which facts of the manifest differ. Where files do, some follow from them, and the files say enough."""
+    if found:
+        return ()
+    one, two = to_plain(old.manifest), to_plain(new.manifest)
     odd = [key for key in one if one[key] != two[key] and key not in _FOLLOWING]
-    return f"{MANIFEST_NAME}: {', '.join(odd) or 'the files that follow from it'}"
+    return (f"{MANIFEST_NAME} ({', '.join(odd) or 'in what follows from it'})",)
 
 
-def _causes(old: Manifest) -> str:
-    now = versions()
-    return "".join(f"; {line}" for line in _moved(old.tool, now))
-
-
-def _moved(old: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
-    return [f"{name} was {old.get(name) or 'absent'}, is {now.get(name) or 'absent'}" for name in sorted({*old, *now}) if old.get(name) != now.get(name)]
+def _moved(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[str, ...]:
+    """Versions that differ and may explain the rest."""
+    odd = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return tuple(f"{name} was {old.get(name) or 'absent'}, is {new.get(name) or 'absent'}" for name in odd)
 
 
 def _hint(old: Manifest, new: Manifest) -> str:
@@ -163,5 +160,3 @@ def _hint(old: Manifest, new: Manifest) -> str:
     if old.recipe.code != new.recipe.code:
         return "the model's code changed since: rebuild from the code of that time"
     return "do not trust this bundle, or look for what else changed on this machine"
-
-

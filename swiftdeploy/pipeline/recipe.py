@@ -37,7 +37,8 @@ def request_of(bundle: Bundle, destination: Path, *, checkpoint: str | None, ima
     recipe, provenance = bundle.manifest.recipe, bundle.manifest.provenance
     if recipe.images and images is None:
         raise UsageError(
-            f"{bundle.path.name} was exported with --images, which parity was measured on", hint="give the same --images"
+            f"{bundle.path.name} was exported with --images, which parity was measured on",
+            hint="give the same --images",
         )
     try:
         options = from_plain(ExportOptions, to_plain(recipe.options))

@@ -1,6 +1,6 @@
 """The folder that ships: staged, hashed, canonical, renamed into place, read back with suspicion."""
 
-from swiftdeploy.bundle.attest import ENVELOPE_NAME, attest, payload_records, write_sums
+from swiftdeploy.bundle.attestations import ENVELOPE_NAME, attest, payload_records, write_sums
 from swiftdeploy.bundle.hashing import artifact_digest, records, sha256_of, tree_digest
 from swiftdeploy.bundle.manifest import (
     MANIFEST_NAME,

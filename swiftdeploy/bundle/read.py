@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from swiftdeploy.bundle.attest import VOUCHING, check_attestations
+from swiftdeploy.bundle.attestations import VOUCHING, check_attestations
 from swiftdeploy.bundle.hashing import inside, records, tree_digest
 from swiftdeploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
 from swiftdeploy.errors import ArtifactError

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swiftdeploy.bundle.attest import ENVELOPE_NAME
+from swiftdeploy.bundle.attestations import ENVELOPE_NAME
 from swiftdeploy.bundle.manifest import SIZE_LIMIT, canonical
 from swiftdeploy.bundle.statement import STATEMENT_NAME
 from swiftdeploy.errors import ArtifactError, DependencyError, UsageError

@@ -66,13 +66,15 @@ def diff(
     )
     found = pipeline.diff(a, b)
     lines = exceeded(found, limits)
-    error = BudgetError(f"{len(lines)} limits do not hold: {'; '.join(lines)}", hint=HINT) if lines else None
+    error = BudgetError(f"{len(lines)} limits do not hold, first {lines[0]}", hint=HINT) if lines else None
     if json:
         failure = output.failure(error) if error is not None else {}
         plain = {**to_plain(found), "a": str(a), "b": str(b), "identical": found.identical}
         output.document({"difference": plain, "exceeded": lines, **failure})
     else:
         _show(found)
+        for line in lines:
+            console.stdout().print(f"[red]exceeded:[/red] {escape(output.printable(line))}", soft_wrap=True)
         if error is not None:
             output.fail(error, json=False)
     if error is not None:

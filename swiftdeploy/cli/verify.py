@@ -54,6 +54,7 @@ def verify(
         )
     targets = [(path, checkpoint)] if path is not None else _from_config(checkpoint, rebuild=rebuild)
     signers = _signers(targets, signature) if signature is not None else []
+    rebuilt = [_rebuild(each, weights, images) for each, weights in targets] if rebuild else []
     from swiftdeploy.pipeline import against
     from swiftdeploy.pipeline import verify as check
 
@@ -66,7 +67,6 @@ def verify(
             results.append(check.verify_bundle(each))
         else:
             results.append(check.verify_artifact(each))
-    rebuilt = [_rebuild(each, weights, images) for each, weights in targets] if rebuild else []
     _show(results, signers, rebuilt, json=json)
 
 

@@ -210,7 +210,7 @@ def _facts(a: BundleSummary, b: BundleSummary) -> dict[str, tuple[str, str]]:
 
 
 def _texts(summary: BundleSummary) -> dict[str, str]:
-    fired = {record.name: len(record.fired) for record in summary.fusion if record.fired}
+    fired = {f"fused {record.name}": str(len(record.fired)) for record in summary.fusion}
     return {
         "model": summary.model,
         "attention": summary.attention,
@@ -218,6 +218,6 @@ def _texts(summary: BundleSummary) -> dict[str, str]:
         "checkpoint sha256": summary.provenance.sha256,
         "weights": summary.provenance.weights,
         "input": summary.input_kind,
-        "fused": ", ".join(f"{name} {count}" for name, count in fired.items()),
-        **dict(summary.tool),
+        **fired,
+        **summary.tool,
     }

@@ -114,7 +114,11 @@ def _figure(figure: Figure, limits: Limits) -> Iterator[str]:
         scale, unit = (1.0, "dB") if figure.kind == "psnr" else (100.0, "points")
         drop = (_number(figure.a) - _number(figure.b)) * scale if figure.a != figure.b else 0.0
         if drop > limit:
-            yield f"{figure.name} fell from {figure.a} to {figure.b}, more than {limit:g} {unit}"
+            yield f"{figure.name} fell from {_text(figure.a)} to {_text(figure.b)}, more than {limit:g} {unit}"
+
+
+def _text(value: float | str | None) -> str:
+    return value if isinstance(value, str) else f"{value or 0.0:.4g}"
 
 
 def _number(value: float | str | None) -> float:

@@ -32,10 +32,9 @@ def forged(digits_copy):
             for a in manifest.artifacts
             if (digits_copy / a.path).exists()
         )
-        files = bundle.records(digits_copy, leave_out=frozenset({bundle.MANIFEST_NAME}))
+        files = bundle.payload_records(digits_copy)
         fitting = {"artifacts": artifacts, "files": files, "tree_sha256": bundle.tree_digest(files), **changes}
-        text = bundle.encode(dataclasses.replace(manifest, **fitting))
-        (digits_copy / bundle.MANIFEST_NAME).write_text(text, encoding="utf-8")
+        bundle.attest(digits_copy, dataclasses.replace(manifest, **fitting))
         return digits_copy
 
     return rewrite

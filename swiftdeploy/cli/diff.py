@@ -134,7 +134,7 @@ def _figures(bundle: BundleDifference, width: int) -> Table:
     table = table_of("figure", "A", "B", "change", width=width)
     for owner, figures in (("", (bundle.size,)), *((x.name, x.figures) for x in bundle.artifacts)):
         for figure in figures:
-            name = f"{_kind(owner)} {figure.name}" if owner else figure.name
+            name = f"{_kind(owner)} {figure.name}" if owner else f"bundle {figure.name}"
             table.add_row(escape(name), _value(figure, figure.a), _value(figure, figure.b), _change(figure))
     return table
 

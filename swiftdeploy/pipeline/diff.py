@@ -123,7 +123,7 @@ def _bundles(name: str, a: _Item, b: _Item) -> BundleDifference:
         name=name,
         identical=a.summary.seal == b.summary.seal,
         facts=_facts(a.summary, b.summary),
-        size=Figure(kind="size", name="bundle", a=a.summary.bytes, b=b.summary.bytes),
+        size=Figure(kind="size", name="size", a=a.summary.bytes, b=b.summary.bytes),
         artifacts=tuple(_artifact(one, two, a, b) for one, two in pairs),
         only_a=tuple(x.path for x in a.summary.artifacts if x.path not in matched_a),
         only_b=tuple(x.path for x in b.summary.artifacts if x.path not in matched_b),

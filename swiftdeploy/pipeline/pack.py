@@ -6,6 +6,7 @@ one version of zlib to the next, and weights hardly shrink.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import stat
@@ -60,7 +61,8 @@ def pack(path: Path, destination: Path, *, force: bool = False, dry_run: bool = 
             hint="free space, or choose another place with -o FILE",
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     size, digest = destination.stat().st_size, sha256_of(destination)
     return Packed(path=str(destination), files=len(found), bytes=size, sha256=digest)
 

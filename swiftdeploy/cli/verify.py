@@ -25,7 +25,9 @@ def verify(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Compare with these weights, not with the golden data alone.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="For a lone artifact with --checkpoint.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="For a lone artifact, or to allow a rebuild.")
+    ] = None,
     attention: Attention = None,
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, with --checkpoint.")] = None,
     signature: Annotated[
@@ -48,20 +50,19 @@ def verify(
     Example: swiftdeploy verify dist/swiftformer_xs
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    if rebuild and (model is not None or attention is not None):
-        raise UsageError(
-            "a rebuild takes model and attention from the bundle", hint="leave --model and --attention out"
-        )
+    if rebuild and attention is not None:
+        raise UsageError("a rebuild takes the attention from the bundle", hint="leave --attention out")
     targets = [(path, checkpoint)] if path is not None else _from_config(checkpoint, rebuild=rebuild)
     signers = _signers(targets, signature) if signature is not None else []
-    rebuilt = [_rebuild(each, weights, images) for each, weights in targets] if rebuild else []
-    from swiftdeploy.pipeline import against
+    rebuilt = [_rebuild(each, weights, model, images) for each, weights in targets] if rebuild else []
     from swiftdeploy.pipeline import verify as check
 
     results = []
     for each, weights in targets:
         is_bundle = each.is_dir() and each.suffix != ".mlpackage"
         if weights is not None and not rebuild:
+            from swiftdeploy.pipeline import against  # the one way that needs torch
+
             results.append(against.verify_against(each, weights, model=model, attention=attention, images=images))
         elif is_bundle or rebuild:
             results.append(check.verify_bundle(each))
@@ -76,10 +77,10 @@ def _signers(targets: list[tuple[Path, str | None]], key: Path) -> list[str]:
     return [signing.verify_signature(path, key) for path, _ in targets]
 
 
-def _rebuild(path: Path, weights: str | None, images: Path | None) -> Rebuild:
+def _rebuild(path: Path, weights: str | None, model: str | None, images: Path | None) -> Rebuild:
     from swiftdeploy.pipeline.rebuild import rebuild
 
-    return rebuild(path, weights, images=images)
+    return rebuild(path, weights, model=model, images=images)
 
 
 def _show(results: list[Verification], signers: list[str], rebuilt: list[Rebuild], *, json: bool) -> None:

@@ -45,20 +45,22 @@ class Rebuild:
     taken_over: tuple[str, ...]
 
 
-def rebuild(path: Path, weights: str | None = None, *, images: Path | None = None) -> Rebuild:
+def rebuild(path: Path, weights: str | None = None, *, model: str | None = None, images: Path | None = None) -> Rebuild:
     """Export the bundle at `path` again, in a temporary folder, and compare it with what lies there.
 
     `weights` is the checkpoint; without it, one of the recorded name is looked for beside the bundle and in the
-    working folder. Raises ArtifactError naming what differs, CheckpointError for other weights, UsageError where the
-    weights or images are not found, and whatever `export` raises.
+    working folder. `model` must be the recorded one, and has to be given where that is none of the catalog's. Raises
+    ArtifactError naming what differs, CheckpointError for other weights, UsageError where something must be given or
+    is not found, and whatever `export` raises.
     """
     with console.step(f"hashing {path}"):
         bundle = read_bundle(path)
+    _check_model(bundle, model)
     found = _weights(bundle, weights)
     with tempfile.TemporaryDirectory(prefix="swiftdeploy-") as scratch:
         if found is not None:
             _check_weights(bundle, found)
-            found = _under_its_name(found, bundle.manifest.provenance.source, Path(scratch))
+            found = _under_its_name(found, bundle, Path(scratch))
         request = request_of(bundle, Path(scratch) / "rebuilt", checkpoint=found, images=images)
         made = export(request).manifest
         taken_over = _add_later(bundle, request.destination, made)
@@ -69,6 +71,18 @@ def rebuild(path: Path, weights: str | None = None, *, images: Path | None = Non
     return Rebuild(path=path, files=files, checkpoint=source, taken_over=taken_over)
 
 
+def _check_model(bundle: Bundle, given: str | None) -> None:
+    """Refuse to run code because a bundle names it: outside the catalog, a person must have named it as well."""
+    recipe = bundle.manifest.recipe
+    if given is not None and given != recipe.model:
+        raise UsageError(f"{bundle.path.name} was made from {recipe.model}", hint="leave --model out, or name that")
+    if given is None and ":" in recipe.model:
+        raise UsageError(
+            f"{bundle.path.name} was made by code outside the catalog: {recipe.model} with {dict(recipe.arguments)}",
+            hint=f"it would be run: where you trust it, add --model {recipe.model}",
+        )
+
+
 def _weights(bundle: Bundle, given: str | None) -> str | None:
     """The checkpoint to use, None for an untrained bundle."""
     provenance = bundle.manifest.provenance
@@ -76,8 +90,11 @@ def _weights(bundle: Bundle, given: str | None) -> str | None:
         if given is not None:
             raise UsageError(f"{bundle.path.name} was made from a seed", hint="leave --checkpoint out")
         return None
-    if given is not None or provenance.source.startswith(_HUB):
-        return given or provenance.source
+    if given is not None:
+        return given
+    if provenance.source.startswith(_HUB):  # nothing is fetched because a bundle says so
+        raise UsageError(f"{bundle.path.name} was made from the hub", hint=f"add --checkpoint {provenance.source}")
+    _check_name(bundle)
     for folder in (bundle.path.resolve().parent, Path.cwd()):
         if (folder / provenance.source).exists():
             return str(folder / provenance.source)
@@ -95,10 +112,20 @@ def _check_weights(bundle: Bundle, found: str) -> None:
         )
 
 
-def _under_its_name(found: str, name: str, scratch: Path) -> str:
+def _check_name(bundle: Bundle) -> None:
+    source = bundle.manifest.provenance.source
+    if Path(source).name != source or source in ("", ".."):
+        raise ArtifactError(f"{bundle.path.name} names a checkpoint {source!r}", hint="do not trust this bundle")
+
+
+def _under_its_name(found: str, bundle: Bundle, scratch: Path) -> str:
     """The checkpoint under the name that the manifest records, which is one of the bytes to compare."""
-    if found.startswith(_HUB) or Path(found).name == name:
+    name = bundle.manifest.provenance.source
+    if found == name or (not found.startswith(_HUB) and Path(found).name == name):
         return found
+    if _HUB in (found[: len(_HUB)], name[: len(_HUB)]):
+        raise UsageError(f"{bundle.path.name} was made from {name}", hint=f"give --checkpoint {name}")
+    _check_name(bundle)
     link = scratch / name
     link.symlink_to(Path(found).expanduser().resolve())
     return str(link)

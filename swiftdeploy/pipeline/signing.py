@@ -18,7 +18,7 @@ Sign = Callable[[Path], "Signed"]
 class Signed:
     """A signed bundle: where the envelope lies in it, and the id of the key (sha256 of the public key)."""
 
-    path: Path
+    path: str
     envelope: str
     key: str
 
@@ -43,7 +43,7 @@ def signer(key: Path, *, passphrase: bytes | None = None, dry_run: bool = False)
                 with rewritten(bundle) as folder:
                     sign.write_envelope(folder, opened)
                     write_sums(folder)
-        return Signed(path=path, envelope=ENVELOPE_NAME, key=sign.key_id(opened.public_key()))
+        return Signed(path=str(path), envelope=ENVELOPE_NAME, key=sign.key_id(opened.public_key()))
 
     return sign_bundle
 

@@ -196,6 +196,43 @@ def test_the_checkpoint_is_looked_for_beside_and_here(copy, made, digits, tmp_pa
     ]
 
 
+def test_a_bundle_alone_makes_no_code_run(copy, made, weights, refit, tmp_path):
+    """A factory with arguments is a command: who rebuilds a stranger's bundle must have said that name."""
+    manifest = bundle.read_manifest(copy)
+    recipe = dataclasses.replace(manifest.recipe, model="os:mkdir", arguments={"path": str(tmp_path / "pwned")})
+    refit(copy, recipe=recipe)
+    with pytest.raises(UsageError, match=r"outside the catalog: os:mkdir with .*pwned"):
+        rebuild(copy, weights)
+    with pytest.raises(UsageError, match="was made from os:mkdir"):
+        rebuild(copy, weights, model="swiftformer_digits")
+    assert made == []
+    assert not (tmp_path / "pwned").exists()
+    with pytest.raises(ArtifactError, match=r"manifest.json \(recipe\)"):
+        rebuild(copy, weights, model="os:mkdir")
+    assert made[0].model == "os:mkdir"
+
+
+@pytest.mark.parametrize("source", ["../outside.pth", "/etc/passwd", "a/b.pth", "..", ".", ""])
+def test_a_checkpoints_name_is_no_path(copy, made, digits, tmp_path, refit, source):
+    manifest = bundle.read_manifest(copy)
+    refit(copy, provenance=dataclasses.replace(manifest.provenance, source=source))
+    other = shutil.copyfile(digits / NAME, tmp_path / "best.pth")
+    for given in (None, str(other)):
+        with pytest.raises(ArtifactError, match="names a checkpoint"):
+            rebuild(copy, given)
+    assert made == []
+
+
+def test_nothing_is_fetched_because_a_bundle_says_so(copy, made, weights, refit):
+    manifest = bundle.read_manifest(copy)
+    refit(copy, provenance=dataclasses.replace(manifest.provenance, source="hf-hub:org/name"))
+    with pytest.raises(UsageError, match="from the hub"):
+        rebuild(copy)
+    with pytest.raises(UsageError, match="was made from hf-hub:org/name"):
+        rebuild(copy, weights)
+    assert made == []
+
+
 def test_nothing_stays_behind(copy, made, weights, tmp_path, monkeypatch):
     import tempfile
 

@@ -17,6 +17,7 @@ Exit code 1 is not in the tree: it means a bug, and a bug shows its traceback.
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -28,6 +29,7 @@ class SwiftdeployError(Exception):
     def __init__(self, fact: str, *, hint: str) -> None:
         super().__init__(" ".join(fact.split()))
         self.hint = " ".join(hint.split())
+        self.stage = ""  # which stage of an export was stopped, where one was
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Errors cross from worker processes whole: by default an exception is rebuilt from its message alone."""
@@ -105,3 +107,12 @@ EXIT_CODES = {
     8: "missing dependency or platform",
     130: "interrupted",
 }
+
+# The worst first, for a run whose jobs fail in different ways. A bug may hide anything; a changed byte is worse than a
+# wrong number, which is worse than none; and a machine that lacks something says nothing about the models.
+SEVERITY = (130, 1, 7, 6, 5, 4, 8, 3, 2, 0)
+
+
+def worst_code(codes: Iterable[int]) -> int:
+    """The most severe of several exit codes, 0 for none; a code that is not in the table counts as a bug."""
+    return min(codes, key=lambda code: SEVERITY.index(code if code in SEVERITY else 1), default=0)

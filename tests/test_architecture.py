@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
-    **dict.fromkeys(("errors", "precision", "spec", "report", "config", "catalog", "console"), 0),
+    **dict.fromkeys(("errors", "precision", "spec", "report", "runs", "schema", "config", "catalog", "console"), 0),
     **dict.fromkeys(("mil", "capture"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness", "evaluation"), 3),

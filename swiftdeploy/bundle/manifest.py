@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,6 +13,7 @@ from typing import Any, Literal
 
 import jsonschema
 
+from swiftdeploy import schema
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.precision import parse
 from swiftdeploy.report import FileRecord, MixedPrecision, ParityReport, PlacementRecord, Provenance, RewriteRecord
@@ -37,6 +35,22 @@ class ModelRecord:
     parameters: int
     attention: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What the export was asked for: with the same weights, images and versions, enough to make the same bytes again.
+
+    `model` and `attention` are as given, before anything was concluded; `options` are the plain `ExportOptions`, whose
+    labels are in the bundle's own file. `code` and `images` are tree digests, empty where there is nothing to hash.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    attention: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    images: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +102,7 @@ class DeviceRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself; `seal` covers that.
+    """Everything that a bundle records. `files` and `tree_sha256` cover the payload, `seal` the manifest itself.
 
     The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
     """
@@ -96,6 +110,7 @@ class Manifest:
     schema: Literal[1]
     tool: Mapping[str, str]
     model: ModelRecord
+    recipe: Recipe
     provenance: Provenance
     input_kind: InputKind
     inputs: tuple[TensorSpec, ...]
@@ -117,16 +132,17 @@ class Manifest:
 
 
 def encode(manifest: Manifest) -> str:
-    """The manifest's canonical, sealed text: sorted keys, no NaN or infinity, one newline at the end."""
+    """The manifest's canonical, sealed text."""
     return _sealed(to_plain(manifest))
 
 
 def _sealed(plain: dict[str, Any]) -> str:
-    digest = hashlib.sha256(_canonical({**plain, "seal": ""}).encode()).hexdigest()
-    return _canonical({**plain, "seal": digest})
+    digest = hashlib.sha256(canonical({**plain, "seal": ""}).encode()).hexdigest()
+    return canonical({**plain, "seal": digest})
 
 
-def _canonical(plain: dict[str, Any]) -> str:
+def canonical(plain: dict[str, Any]) -> str:
+    """The one text of a JSON object: sorted keys, no NaN or infinity, one newline at the end."""
     return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -176,8 +192,8 @@ def _invalid(bundle: Path, reason: str) -> ArtifactError:
 def load_schema() -> dict[str, Any]:
     """The JSON Schema that ships with the package."""
     text = resources.files("swiftdeploy.bundle").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    shipped: dict[str, Any] = json.loads(text)
+    return shipped
 
 
 @functools.cache
@@ -188,31 +204,4 @@ def _validator() -> Any:
 
 def make_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of `Manifest`, worked out from its fields."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "swiftdeploy bundle manifest",
-        **_schema_of(Manifest),
-    }
-
-
-def _schema_of(kind: Any) -> dict[str, Any]:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        fields = dataclasses.fields(kind)
-        return {
-            "type": "object",
-            "properties": {f.name: _schema_of(hints[f.name]) for f in fields},
-            "required": [f.name for f in fields],
-            "additionalProperties": False,
-        }
-    if origin in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema_of(a) for a in arguments]}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin is tuple:
-        return {"type": "array", "items": _schema_of(arguments[0])}
-    if origin is not None:
-        return {"type": "object", "additionalProperties": _schema_of(arguments[1])}
-    simple = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
-    return {"type": simple[kind]} if kind in simple else {}
+    return schema.make_schema(Manifest, "swiftdeploy bundle manifest")

@@ -10,13 +10,16 @@ import typer
 from swiftdeploy import __version__, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.bench import bench
+from swiftdeploy.cli.diff import diff
 from swiftdeploy.cli.doctor import doctor
 from swiftdeploy.cli.evaluate import evaluate
 from swiftdeploy.cli.export import export
 from swiftdeploy.cli.harness import harness
 from swiftdeploy.cli.inspect import inspect
 from swiftdeploy.cli.models import models
+from swiftdeploy.cli.pack import pack
 from swiftdeploy.cli.schema import schema
+from swiftdeploy.cli.sign import sign
 from swiftdeploy.cli.verify import verify
 from swiftdeploy.errors import SwiftdeployError, UsageError
 
@@ -46,7 +49,7 @@ def top(
     """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
 
 
-for command in (export, verify, inspect, evaluate, bench, models, doctor, schema):
+for command in (export, verify, inspect, evaluate, diff, sign, pack, bench, models, doctor, schema):
     app.command()(command)
 app.add_typer(harness)
 

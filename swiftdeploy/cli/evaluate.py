@@ -116,7 +116,7 @@ def _show(report: Any, out: Path | None, *, json: bool, every: bool) -> None:
     plain = to_plain(report)
     error = _broken(report)
     if error is not None:
-        plain |= output.failure("BudgetError", error.exit_code, error.fact, error.hint)
+        plain |= output.failure(error)
     if out is not None:
         _write(output.text(plain), out)
     if json:

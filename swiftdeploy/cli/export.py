@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
-from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
+from swiftdeploy.cli.options import Attention, Json, NoColor, PassphraseEnv, PassphraseFile, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
+if TYPE_CHECKING:
+    from swiftdeploy.pipeline.signing import Sign
+
 DEFAULTS = ExportOptions()
 SHOWN = {"json", "quiet", "verbose", "no_color", "help"}
-WITH_CONFIG = {"target", "precision", "out", "fuse", "verify", "force", "dry_run"} | SHOWN
+SIGNING = {"sign_key", "passphrase_env", "passphrase_file"}
+WITH_CONFIG = {"target", "precision", "out", "fuse", "verify", "force", "dry_run"} | SIGNING | SHOWN
 
 
 def export(
@@ -54,6 +58,11 @@ def export(
     license: Annotated[str, typer.Option("--license", help="Metadata of the package.")] = "",
     model_version: Annotated[str, typer.Option("--model-version", help="Metadata of the package.")] = "",
     description: Annotated[str, typer.Option("--description", help="Metadata of the package.")] = "",
+    sign_key: Annotated[
+        Path | None, typer.Option("--sign-key", metavar="FILE", help="Sign the bundle with this key; see sign.")
+    ] = None,
+    passphrase_env: PassphraseEnv = None,
+    passphrase_file: PassphraseFile = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     json: Json = False,
@@ -80,10 +89,19 @@ def export(
         folder = (out or Path("dist")) / (name or _folder(model or "model"))
         given = {"model": model, "labels": labels, "images": images, "force": force}
         requests = [{**weights, **given, "options": options, "destination": folder}]
-    _run(requests, json=json, dry_run=dry_run)
+    _run(requests, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
 
 
-def _run(requests: list[dict[str, Any]], *, json: bool, dry_run: bool) -> None:
+def _signer(key: Path | None, variable: str | None, file: Path | None) -> Sign | None:
+    """What signs the bundles, with its key open: a passphrase that is wrong must not cost an export."""
+    if key is None:
+        return None
+    from swiftdeploy.pipeline import signing
+
+    return signing.signer(key, passphrase=signing.read_passphrase(variable=variable, file=file))
+
+
+def _run(requests: list[dict[str, Any]], sign: Sign | None, *, json: bool, dry_run: bool) -> None:
     from swiftdeploy.pipeline.request import ExportRequest
 
     if any(request["model"] is None for request in requests):
@@ -95,7 +113,11 @@ def _run(requests: list[dict[str, Any]], *, json: bool, dry_run: bool) -> None:
     from swiftdeploy.cli import render
     from swiftdeploy.pipeline.export import export as run_export
 
-    results = [run_export(request) for request in planned]
+    results = []
+    for request in planned:
+        results.append(run_export(request))
+        if sign is not None:
+            sign(request.destination)
     if json:
         output.document(
             {"bundles": [{"path": str(r.bundle), "manifest": r.manifest, "seconds": r.seconds} for r in results]}

@@ -32,7 +32,7 @@ def text(value: Any) -> str:
 def bug(error: Exception) -> None:
     """With --json a bug is a document too; its traceback goes to stderr."""
     fact = f"{type(error).__name__}: {error}"
-    document(failure("Bug", 1, fact, "this is a bug: report it with the traceback on stderr"))
+    document(_failure("Bug", 1, fact, "this is a bug: report it with the traceback on stderr"))
 
 
 def fail(error: SwiftdeployError, *, json: bool, code: int | None = None) -> None:
@@ -40,13 +40,17 @@ def fail(error: SwiftdeployError, *, json: bool, code: int | None = None) -> Non
     number = error.exit_code if code is None else code
     if json:
         kind = "Interrupted" if code is not None else type(error).__name__
-        document(failure(kind, number, error.fact, error.hint))
+        document(_failure(kind, number, error.fact, error.hint))
         return
     stream = console.stderr()
     stream.print(f"[bold red]error:[/bold red] {console.plain(error.fact)}")
     stream.print(f"[cyan]hint:[/cyan]  {console.plain(error.hint)}")
 
 
-def failure(kind: str, code: int, fact: str, hint: str) -> dict[str, Any]:
-    """What a document says of a failure."""
+def failure(error: SwiftdeployError) -> dict[str, Any]:
+    """The error as a document has it, for a command whose result comes with one."""
+    return _failure(type(error).__name__, error.exit_code, error.fact, error.hint)
+
+
+def _failure(kind: str, code: int, fact: str, hint: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "exit_code": code, "meaning": EXIT_CODES[code], "fact": fact, "hint": hint}}

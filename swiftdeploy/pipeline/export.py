@@ -19,6 +19,7 @@ from swiftdeploy import bundle, console
 from swiftdeploy.pipeline import mixed, parity, placing
 from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
+from swiftdeploy.pipeline.recipe import recipe_of
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
 from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
@@ -143,7 +144,7 @@ def _record(
 def _finish(
     subject: Subject, pair: Pair, fusion: ParityReport, artifacts: Sequence[bundle.ArtifactRecord], folder: Path
 ) -> bundle.Manifest:
-    """Write labels, golden data and the manifest into the staging folder."""
+    """Write labels, golden data, the manifest and what vouches for them into the staging folder."""
     if subject.labels:
         (folder / LABELS_FILE).write_text("\n".join(subject.labels) + "\n", encoding="utf-8")
     golden = _golden(subject, pair.real, folder)
@@ -160,6 +161,7 @@ def _finish(
             attention=str(loaded.arguments.get("attention", "")),
             arguments=dict(loaded.arguments),
         ),
+        recipe=recipe_of(subject),
         provenance=loaded.provenance,
         input_kind=subject.options.input_kind,
         inputs=built.program.inputs,
@@ -177,7 +179,7 @@ def _finish(
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )
-    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(manifest), encoding="utf-8")
+    bundle.attest(folder, manifest)
     return manifest
 
 

@@ -89,13 +89,14 @@ def placement(name):
 
 def describe(folder):
     """The manifest of whatever lies in the folder."""
-    files = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
+    files = bundle.payload_records(folder)
     return bundle.Manifest(
         schema=1,
         tool={"swiftdeploy": "0.1.0"},
         model=bundle.ModelRecord(name="tiny", factory="nets:tiny", family="custom", parameters=9),
+        recipe=bundle.Recipe(model="nets:tiny", options={"batch": 1}, code="11" * 32),
         provenance=Provenance(
-            weights="trained", source="größe.pth", sha256="00", format="safetensors", keys=KeyReport(loaded=3)
+            weights="trained", source="größe.pth", sha256="00" * 32, format="safetensors", keys=KeyReport(loaded=3)
         ),
         input_kind="tensor",
         inputs=(IMAGE,),
@@ -129,16 +130,12 @@ def fill(folder):
     bundle.save_arrays({"logits": values[:, :2, 0, 0]}, folder / "golden" / "outputs.safetensors")
 
 
-def write(folder, manifest):
-    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(manifest), encoding="utf-8")
-
-
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     folder.mkdir()
     fill(folder)
-    write(folder, describe(folder))
+    bundle.attest(folder, describe(folder))
     return folder
 
 
@@ -150,10 +147,10 @@ def tiny(pristine, tmp_path):
 
 @pytest.fixture
 def forge():
-    """forge(bundle, manifest, **changes) writes the manifest as an attacker would: changed, with a seal that fits."""
+    """forge(bundle, manifest, **changes) writes the manifest as an attacker would: changed, and all else fits it."""
 
     def rewrite(folder, manifest, **changes):
-        write(folder, dataclasses.replace(manifest, **changes))
+        bundle.attest(folder, dataclasses.replace(manifest, **changes))
 
     return rewrite
 

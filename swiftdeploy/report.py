@@ -117,6 +117,37 @@ class ParityReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KeptOp:
+    """One op of an fp16 package that computes in fp32.
+
+    `place` is the torch module that it comes from, where known. `alone_db` is the worst PSNR in dB with this op in fp16
+    and all others in fp32: None for NaN, Inf or another class.
+    """
+
+    name: str
+    op: str
+    place: str
+    reason: str
+    alone_db: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixedPrecision:
+    """What `--precision auto` found: the ops kept in fp32, and what the package would be without them.
+
+    `fp16_bytes`, `fp16_verdict` and `fp16_reason` are those of the plain fp16 package; `half_interface` says whether
+    the inputs and outputs are fp16; `trials` counts the sets of ops that were tried.
+    """
+
+    kept: tuple[KeptOp, ...]
+    half_interface: bool
+    fp16_bytes: int
+    fp16_verdict: Verdict
+    fp16_reason: str
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FileRecord:
     """One file of a bundle: POSIX path relative to the bundle, size in bytes, sha256 in hex."""
 

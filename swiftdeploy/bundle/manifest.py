@@ -18,7 +18,7 @@ import jsonschema
 
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.precision import parse
-from swiftdeploy.report import FileRecord, ParityReport, PlacementRecord, Provenance, RewriteRecord
+from swiftdeploy.report import FileRecord, MixedPrecision, ParityReport, PlacementRecord, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
@@ -41,7 +41,10 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactRecord:
-    """One artifact: where it lies, how it was made, what it holds and how close it came."""
+    """One artifact: where it lies, how it was made, what it holds and how close it came.
+
+    `mixed` is given for the precision "auto" alone.
+    """
 
     path: str
     target: TargetName
@@ -53,6 +56,7 @@ class ArtifactRecord:
     outputs: tuple[str, ...]
     ops: Mapping[str, int]
     parity: ParityReport | None
+    mixed: MixedPrecision | None = None
 
     def __post_init__(self) -> None:
         parse(self.precision)

@@ -109,6 +109,8 @@ def _run(requests: list[dict[str, Any]], *, json: bool, dry_run: bool) -> None:
         for artifact in result.manifest.artifacts:
             screen.print(escape(str(result.bundle / artifact.path)), soft_wrap=True)
         screen.print(render.summary(result.manifest, width=screen.width))
+        for line in (line for artifact in result.manifest.artifacts for line in render.mixed(artifact)):
+            screen.print(escape(line), soft_wrap=True)
         console.note(render.UNITS)
 
 

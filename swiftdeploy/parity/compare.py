@@ -70,10 +70,13 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     Converters rename, transpose and merge equal tensors, so a tensor counts as found under its own name, or anywhere
     with the same values (then also in another layout). Single numbers are left to the outputs.
     """
-    dtype = np.float16 if parse(precision).compute == "fp16" else np.float32
-    with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
-        wanted = {name: value.astype(dtype) for name, value in expected.items() if _weighty(value)}
     present = {name: value for name, value in stored.items() if _weighty(value)}
+    with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
+        wanted = {
+            name: value.astype(_stored_dtype(name, value, present, precision))
+            for name, value in expected.items()
+            if _weighty(value)
+        }
     values = {_fingerprint(value) for value in present.values()}
     problems = [
         f"{name}: {problem}" for name, value in wanted.items() if (problem := _problem(name, value, present, values))
@@ -85,6 +88,17 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
         if name not in wanted and _fingerprint(value) not in known
     ]
     return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(problems + strays))
+
+
+def _stored_dtype(name: str, value: NDArray[Any], present: Arrays, precision: str) -> Any:
+    """The dtype that a tensor is to be stored in. "auto" leaves it to the artifact, tensor by tensor."""
+    known = parse(precision)
+    if known.kind != "auto":
+        return np.float16 if known.compute == "fp16" else np.float32
+    if name in present:
+        return present[name].dtype
+    exact = _fingerprint(value.astype(np.float32)) in {_fingerprint(v) for v in present.values() if v.itemsize == 4}
+    return np.float32 if exact else np.float16
 
 
 def _one(

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 
 from swiftdeploy import bundle, console
-from swiftdeploy.pipeline import parity, placing
-from swiftdeploy.pipeline.program import PROBABILITIES, Built
+from swiftdeploy.pipeline import mixed, parity, placing
+from swiftdeploy.pipeline.conversion import convert
+from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
-from swiftdeploy.pipeline.scratch import scratch
 from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
 from swiftdeploy.pipeline.versions import versions
-from swiftdeploy.report import ParityReport
+from swiftdeploy.precision import parse
+from swiftdeploy.report import MixedPrecision, ParityReport
 from swiftdeploy.runtimes import open_artifact
 from swiftdeploy.spec import Precision, TargetName
 
@@ -86,6 +87,11 @@ def _artifact(
     subject: Subject, pair: Pair, folder: Path, target: TargetName, precision: Precision, clock: _Clock
 ) -> list[bundle.ArtifactRecord]:
     name = f"{subject.spec.name}-{precision}"
+    if pair.stress is not None and parse(precision).kind == "auto":
+        with clock.stage("search", f"searching the fewest ops to keep in fp32 for {target} {precision}"):
+            found = mixed.export_mixed(subject, pair.real, pair.stress, folder, name, precision)
+        refuse(found.path.name, found.report, hint="nothing was written; --precision fp32 passes")
+        return [_record(found.path, subject, target=target, precision=precision, report=found.report, kept=found.mixed)]
     with clock.stage("convert", f"converting to {target} {precision}"):
         paths = convert(subject, pair.real.built, folder, name, target, precision)
     report: ParityReport | None = None
@@ -102,44 +108,6 @@ def _artifact(
     return [_record(path, subject, target=target, precision=precision, report=report) for path in paths]
 
 
-def convert(
-    subject: Subject, built: Built, folder: Path, name: str, target: TargetName, precision: Precision
-) -> list[Path]:
-    """Write one target and precision into `folder`: one path, or two where .ort is wanted beside .onnx."""
-    options = subject.options
-    if target == "coreml":
-        with console.quiet():
-            from swiftdeploy.targets import coreml
-
-        path = folder / f"{name}{coreml.SUFFIX}"
-        with scratch(folder):
-            coreml.convert(
-                built.classifier or built.program,
-                path,
-                precision=precision,
-                min_ios=options.min_ios,
-                input_kind=options.input_kind,
-                labels=subject.labels,
-                metadata=options.metadata,
-            )
-        return [path]
-    with console.quiet():
-        from swiftdeploy.targets import onnx
-
-    path = folder / f"{name}{onnx.SUFFIX}"
-    with scratch(folder):
-        onnx.convert(
-            built.program,
-            path,
-            precision=precision,
-            opset=options.opset,
-            dynamic_batch=options.dynamic_batch,
-            labels=subject.labels,
-            metadata=options.metadata,
-        )
-        return [path, onnx.to_ort(path)] if options.ort else [path]
-
-
 def _record(
     path: Path,
     subject: Subject,
@@ -147,6 +115,7 @@ def _record(
     target: TargetName,
     precision: Precision,
     report: ParityReport | None,
+    kept: MixedPrecision | None = None,
 ) -> bundle.ArtifactRecord:
     runtime = open_artifact(path)
     size, digest = bundle.artifact_digest(path)
@@ -167,6 +136,7 @@ def _record(
         outputs=runtime.outputs,
         ops=runtime.op_counts(),
         parity=report,
+        mixed=kept,
     )
 
 

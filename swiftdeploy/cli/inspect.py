@@ -36,7 +36,7 @@ def inspect(
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     if run and (placement or cost):
-        raise UsageError("--run runs the package, --placement and --cost only read it", hint="ask for one at a time")
+        raise UsageError("--run runs the package, --placement and --cost judge the file", hint="ask for one of them")
     if run:
         _run(Path(path), images=images, json=json)
         return

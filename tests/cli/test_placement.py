@@ -84,3 +84,9 @@ def test_a_hostile_name_does_not_steer_the_terminal(cli, digits_bundle, tmp_path
     assert answer.code == 0, answer.err
     assert "\x1b" not in answer.out
     assert answer.out.splitlines()[0] == r"a[bold]\x1b[2J.onnx"
+
+
+def test_to_run_and_to_judge_are_two_questions(cli, digits_bundle):
+    answer = cli("inspect", digits_bundle / PACKAGE, "--run", "--cost")
+    assert (answer.code, answer.out) == (2, "")
+    assert "ask for one of them" in answer.err

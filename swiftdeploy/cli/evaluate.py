@@ -24,6 +24,7 @@ Images = Annotated[
 Checkpoint = Annotated[
     str | None, typer.Option("--checkpoint", help="The weights that were exported: the oracle answers too.")
 ]
+Model = Annotated[str | None, typer.Option("--model", "-m", help="Allows a model of your own to be run.")]
 Labels = Annotated[str, typer.Option("--labels", metavar="FILE|imagenet|sorted", help="What the folders' names mean.")]
 Limit = Annotated[int | None, typer.Option("--limit", help="This many images, each class with its share.")]
 Exif = Annotated[
@@ -45,6 +46,7 @@ def evaluate(
     bundle: Annotated[Path, typer.Argument(help="The bundle to evaluate.")],
     images: Images,
     checkpoint: Checkpoint = None,
+    model: Model = None,
     labels: Labels = "",
     limit: Limit = None,
     seed: Annotated[int, typer.Option("--seed", help="Which images --limit chooses.")] = 0,
@@ -78,6 +80,7 @@ def evaluate(
         bundle=bundle,
         images=images,
         checkpoint=checkpoint,
+        model=model,
         labels=labels,
         limit=limit,
         seed=seed,

@@ -14,6 +14,7 @@ from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject, truth_of
+from swiftdeploy.pipeline.trust import vouched_model
 from swiftdeploy.pipeline.verify import Verification, is_bundle, verify_bundle
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runtimes import Runtime, open_artifact
@@ -37,7 +38,8 @@ def verify_against(
 ) -> Verification:
     """Compare every artifact at `path` with the model that the checkpoint gives.
 
-    A bundle is first verified by itself and says which model it holds; a lone artifact needs `model`. Raises
+    A bundle is first verified by itself and says which model it holds; a lone artifact needs `model`, and so does a
+    bundle of a model outside the catalog, whose code would be run. Raises
     UsageError, CheckpointError, ArtifactError, or ParityError naming the leg that fails.
     """
     files = verify_bundle(path).files if is_bundle(path) else 0
@@ -54,7 +56,7 @@ def verify_against(
 def claim_of(path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None) -> Claim:
     """What the bundle or the lone artifact at `path` claims to be. Raises UsageError or ArtifactError."""
     if is_bundle(path):
-        return _bundle_claim(path, checkpoint, attention=attention, images=images)
+        return _bundle_claim(path, checkpoint, model=model, attention=attention, images=images)
     return _lone_claim(path, checkpoint, model=model, attention=attention, images=images)
 
 
@@ -68,11 +70,13 @@ def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityR
     return ParityReport(subject=path.name, precision=precision, gate_db=compare.gate(precision).passes, legs=legs)
 
 
-def _bundle_claim(path: Path, checkpoint: str, *, attention: str | None, images: Path | None) -> Claim:
+def _bundle_claim(
+    path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None
+) -> Claim:
     bundle = read_bundle(path)
     manifest = bundle.manifest
     request = ExportRequest(
-        model=manifest.model.factory if manifest.model.family == "custom" else manifest.model.name,
+        model=vouched_model(path.name, manifest.recipe, model),
         destination=path,
         checkpoint=checkpoint,
         attention=attention or manifest.model.attention or None,

@@ -36,6 +36,7 @@ class EvaluationRequest:
     bundle: Path
     images: Path
     checkpoint: str | None = None
+    model: str | None = None
     labels: str = ""
     limit: int | None = None
     seed: int = 0
@@ -99,7 +100,7 @@ def prepare(request: EvaluationRequest) -> Prepared:
         console.note(f"[yellow]·[/yellow] {turned} images carry an EXIF orientation: they are {done}")
     if request.checkpoint is not None:
         with console.step(f"loading {request.checkpoint} as {manifest.model.name}"):
-            load_oracle(manifest, request.checkpoint)
+            load_oracle(manifest, request.checkpoint, model=request.model)
     return Prepared(
         request=request,
         manifest=manifest,
@@ -163,6 +164,7 @@ def _setup(request: EvaluationRequest, manifest: Manifest) -> Setup:
         bundle=request.bundle.resolve(),
         artifacts=tuple((a.path, a.sha256) for a in manifest.artifacts),
         checkpoint=_absolute(request.checkpoint),
+        model=request.model,
         reference=ORACLE if request.checkpoint is not None else most_precise(manifest.artifacts).path,
         input_kind=manifest.input_kind,
         size=(shape[2], shape[3]),

@@ -45,6 +45,7 @@ class Setup:
     bundle: Path
     artifacts: tuple[tuple[str, str], ...]
     checkpoint: str | None
+    model: str | None
     reference: str
     input_kind: InputKind
     size: tuple[int, int]
@@ -112,7 +113,7 @@ def open_models(setup: Setup) -> Opened:
         if not path.exists() or artifact_digest(path)[1] != sha256:
             raise ArtifactError(f"{path} is not the artifact that is evaluated", hint="every worker needs this bundle")
         runtimes[name] = open_artifact(path, threads=1)
-    oracle = load_oracle(manifest, setup.checkpoint).module if setup.checkpoint is not None else None
+    oracle = load_oracle(manifest, setup.checkpoint, model=setup.model).module if setup.checkpoint is not None else None
     return Opened(oracle=oracle, runtimes=runtimes)
 
 

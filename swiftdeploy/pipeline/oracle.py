@@ -6,10 +6,16 @@ from swiftdeploy import catalog, checkpoint
 from swiftdeploy.bundle import Manifest
 from swiftdeploy.checkpoint import Loaded
 from swiftdeploy.errors import CheckpointError
+from swiftdeploy.pipeline.trust import vouched_model
 
 
-def load_oracle(manifest: Manifest, source: str) -> Loaded:
-    """The eager fp32 module. Raises CheckpointError where the checkpoint is not the one that the manifest names."""
+def load_oracle(manifest: Manifest, source: str, *, model: str | None = None) -> Loaded:
+    """The eager fp32 module.
+
+    Raises CheckpointError where the checkpoint is not the one that the manifest names, UsageError where the model is
+    code outside the catalog and is not given as `model`.
+    """
+    name = vouched_model("the bundle", manifest.recipe, model)
     recorded = manifest.provenance
     if recorded.weights != "trained":
         raise CheckpointError(
@@ -22,8 +28,7 @@ def load_oracle(manifest: Manifest, source: str) -> Loaded:
             f" {recorded.sha256[:16]}… ({recorded.source})",
             hint="give the checkpoint that was exported, or export this one",
         )
-    model = manifest.model
-    spec = catalog.find(model.factory if model.family == "custom" else model.name)
+    spec = catalog.find(name)
     # What a reader concludes it concludes again; only a module without one needs to be told its arguments.
-    arguments = {} if spec.reader else dict(model.arguments)
-    return checkpoint.build(weights, spec, attention=model.attention or None, arguments=arguments)
+    arguments = {} if spec.reader else dict(manifest.model.arguments)
+    return checkpoint.build(weights, spec, attention=manifest.model.attention or None, arguments=arguments)

@@ -29,6 +29,7 @@ from swiftdeploy.errors import ArtifactError, CheckpointError, UsageError
 from swiftdeploy.pipeline.contents import parts
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.recipe import request_of
+from swiftdeploy.pipeline.trust import vouched_model
 from swiftdeploy.spec import to_plain
 
 _HUB = "hf-hub:"
@@ -55,7 +56,7 @@ def rebuild(path: Path, weights: str | None = None, *, model: str | None = None,
     """
     with console.step(f"hashing {path}"):
         bundle = read_bundle(path)
-    _check_model(bundle, model)
+    vouched_model(bundle.path.name, bundle.manifest.recipe, model)
     found = _weights(bundle, weights)
     with tempfile.TemporaryDirectory(prefix="swiftdeploy-") as scratch:
         if found is not None:
@@ -69,18 +70,6 @@ def rebuild(path: Path, weights: str | None = None, *, model: str | None = None,
         files = len(records(request.destination))
     source = bundle.manifest.provenance.source
     return Rebuild(path=path, files=files, checkpoint=source, taken_over=taken_over)
-
-
-def _check_model(bundle: Bundle, given: str | None) -> None:
-    """Refuse to run code because a bundle names it: outside the catalog, a person must have named it as well."""
-    recipe = bundle.manifest.recipe
-    if given is not None and given != recipe.model:
-        raise UsageError(f"{bundle.path.name} was made from {recipe.model}", hint="leave --model out, or name that")
-    if given is None and ":" in recipe.model:
-        raise UsageError(
-            f"{bundle.path.name} was made by code outside the catalog: {recipe.model} with {dict(recipe.arguments)}",
-            hint=f"it would be run: where you trust it, add --model {recipe.model}",
-        )
 
 
 def _weights(bundle: Bundle, given: str | None) -> str | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from swiftdeploy import bundle, console
 from swiftdeploy.pipeline import mixed, parity, placing
@@ -23,6 +22,7 @@ from swiftdeploy.pipeline.recipe import recipe_of
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
 from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
+from swiftdeploy.pipeline.threads import one_thread
 from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.precision import parse
 from swiftdeploy.report import MixedPrecision, ParityReport
@@ -50,21 +50,10 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: how many share a sum decides its last bit, and the manifest records what was measured."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def export(request: ExportRequest) -> ExportResult:
     """Write the verified bundle of one model. Raises what the first failing stage raises, and writes nothing then."""
     bundle.check_destination(request.destination, force=request.force)
-    with _one_thread():
+    with one_thread():
         return _export(request, _Clock())
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -22,17 +23,12 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import save_tensors_data
 
 from swiftdeploy import console
-from swiftdeploy.compress import onnx_gelu
+from swiftdeploy.compress import onnx_activations, onnx_gelu
 from swiftdeploy.compress.onnx_calibration import METHODS, OF_METHOD, Method, check_images, ranges
 from swiftdeploy.compress.onnx_gelu import GELUS, Gelu
+from swiftdeploy.compress.onnx_placement import TYPES, Placement, last, place
 from swiftdeploy.errors import ArtifactError, ConversionError, SwiftdeployError, UsageError
 from swiftdeploy.targets.onnx_cleanup import clean
-
-# Op types with an 8-bit kernel in ONNX Runtime's CPU provider that gains something. The second row only moves values.
-_COMPUTING = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Concat", "GlobalAveragePool")
-_MOVING = ("Relu", "Clip", "MaxPool", "AveragePool", "Pad", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
-TYPES = _COMPUTING + _MOVING
-FEW_CHANNELS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +57,6 @@ class Int8Options:
             raise UsageError(f"percentile {self.percentile} makes no range", hint="choose one from 99 to 100")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
-    """Which nodes of the fp32 graph compute in integers, and why each other one does not, by node name."""
-
-    integer: tuple[str, ...]
-    floating: Mapping[str, str] = field(default_factory=dict)
-
-
 def static(source: Path, destination: Path, images: NDArray[Any], options: Int8Options) -> Placement:
     """Write `source`, an fp32 .onnx file, as `destination` with 8-bit weights and activations.
 
@@ -79,73 +67,41 @@ def static(source: Path, destination: Path, images: NDArray[Any], options: Int8O
     images = check_images(images, _input_shape(model))
     _check_options(model, options)
     with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
-        model, placed = _quantised(model, images, options, Path(folder))
-        _write(model, destination)
+        prepared = _with_gelu(model, options)
+        placed = place(prepared, options.keep_float)
+        result = onnx_gelu.fold_slopes(_quantised(prepared, placed, images, options, Path(folder)))
+        _write(_finished(result, model), destination)
     return placed
 
 
-def place(model: onnx.ModelProto, keep_float: Iterable[str] = ()) -> Placement:
-    """Where each node of an fp32 graph computes: the rule, by op type and structure.
+def weight_only(source: Path, destination: Path) -> Placement:
+    """Write `source`, an fp32 .onnx file, as `destination` with 8-bit weights, per channel, and float activations.
 
-    Convolutions of the image's few channels cost more in integers than in float, and the most accuracy. A product is
-    quantised where it applies a sigmoid's gate; other products, and sums with a constant, belong to normalisations and
-    to spelt-out functions, which need float's range and which ONNX Runtime fuses only as long as they are whole.
+    ONNX Runtime makes floats of them when it loads the file: it is as fast and as large in memory as before. Raises as
+    `static` does.
     """
-    made = {name: node for node in model.graph.node for name in node.output}
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    floating = {node.name: reason for node in model.graph.node if (reason := _why_float(node, made, shapes))}
-    floating |= {node.name: "gives an output beside others of its type that do not" for node in _mixed_last(model)}
-    floating |= dict.fromkeys(keep_float, "was asked for")
-    return Placement(
-        integer=tuple(node.name for node in model.graph.node if node.name not in floating), floating=floating
-    )
-
-
-def _why_float(
-    node: onnx.NodeProto, made: Mapping[str, onnx.NodeProto], shapes: Mapping[str, tuple[int, ...]]
-) -> str:
-    if node.op_type not in TYPES:
-        return f"ONNX Runtime has no 8-bit {node.op_type} that gains"
-    if node.op_type == "Conv" and _reads_few_channels(node, shapes):
-        return "reads the image's few channels"
-    if onnx_gelu.is_slope(node):
-        return "becomes the scale of what it reads"
-    if node.op_type == "Mul" and not any(name in made and made[name].op_type == "Sigmoid" for name in node.input):
-        return "is no gate of a sigmoid"
-    if node.op_type in ("Add", "Concat") and any(name in shapes for name in node.input):
-        return "has a constant operand"
-    if node.op_type == "MatMul" and not any(name in shapes for name in node.input):
-        return "multiplies two activations"
-    return ""
-
-
-def _last(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes that give the model's outputs. 256 levels make ties of a classifier's scores, so they answer in float:
-    ONNX Runtime's tool can leave the outputs of an op type unrounded, of all nodes of the type or of none.
-    """
-    outputs = {value.name for value in model.graph.output}
-    return [node for node in model.graph.node if outputs & set(node.output)]
-
-
-def _mixed_last(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    last = _last(model)
-    return [node for node in last if any(n.op_type == node.op_type and n not in last for n in model.graph.node)]
-
-
-def _reads_few_channels(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    weight = shapes.get(node.input[1], ())
-    return groups == 1 and len(weight) > 1 and weight[1] <= FEW_CHANNELS
+    model = _load(source)
+    placed = place(model)
+    blank = np.zeros((1, *(size or 1 for size in _input_shape(model)[1:])), np.float32)
+    options = Int8Options(weight_bits=8)
+    extra = {"QuantizeBias": False, "QDQKeepRemovableActivations": True, "QDQDisableWeightAdjustForInt32Bias": True}
+    with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
+        result = onnx_activations.unrounded(_quantised(model, placed, blank, options, Path(folder), extra))
+        _write(_finished(result, model), destination)
+    return placed
 
 
 def _quantised(
-    model: onnx.ModelProto, images: NDArray[np.float32], options: Int8Options, work: Path
-) -> tuple[onnx.ModelProto, Placement]:
-    properties = list(model.metadata_props)
-    prepared = _with_gelu(model, options)
-    placed = place(prepared, options.keep_float)
+    model: onnx.ModelProto,
+    placed: Placement,
+    images: NDArray[np.float32],
+    options: Int8Options,
+    work: Path,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> onnx.ModelProto:
+    """What ONNX Runtime's tool makes of the model; every input it reads and file it writes lies in `work`."""
     source, target, cache = work / "float.onnx", work / "int8.onnx", work / "ranges.json"
-    source.write_bytes(prepared.SerializeToString(deterministic=True))
+    source.write_bytes(model.SerializeToString(deterministic=True))
     found = ranges(source, images, method=options.method, percentile=options.percentile, types=TYPES, work=work)
     save_tensors_data(found, cache)
     with console.quiet():
@@ -161,12 +117,16 @@ def _quantised(
             weight_type=QuantType.QInt8,
             calibrate_method=OF_METHOD[options.method],
             calibration_cache_path=cache,
-            extra_options={"OpTypesToExcludeOutputQuantization": sorted({node.op_type for node in _last(prepared)})},
+            extra_options={"OpTypesToExcludeOutputQuantization": sorted({n.op_type for n in last(model)}), **extra},
         )
-    result = clean(onnx_gelu.fold_slopes(onnx.load_model(target)))
-    del result.metadata_props[:]
-    result.metadata_props.extend(properties)
-    return result, placed
+    return onnx.load_model(target)
+
+
+def _finished(model: onnx.ModelProto, source: onnx.ModelProto) -> onnx.ModelProto:
+    """The quantised model with the source's metadata, and neither clutter nor names that the tool made up."""
+    del model.metadata_props[:]
+    model.metadata_props.extend(source.metadata_props)
+    return clean(model)
 
 
 def _with_gelu(model: onnx.ModelProto, options: Int8Options) -> onnx.ModelProto:

@@ -82,7 +82,9 @@ def ranges(
 
 
 def _widest_first(images: NDArray[np.float32]) -> list[int]:
-    """Indices by falling spread: the first image fixes the width of a histogram's bins, and a blank one would make
-    them so narrow that the next image needs millions.
+    """Indices by falling spread.
+
+    The first image fixes the width of a histogram's bins; a blank one would make them so narrow that the next image
+    needs millions.
     """
     return np.argsort([-float(image.std()) for image in images], kind="stable").tolist()

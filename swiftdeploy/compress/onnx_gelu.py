@@ -1,5 +1,7 @@
-"""GELU in forms that quantise: ONNX Runtime has no 8-bit kernel for Gelu, which therefore stands in float between two
-convolutions of integers and takes up to a third of their time.
+"""GELU in forms that quantise.
+
+ONNX Runtime has no 8-bit kernel for Gelu, which therefore stands in float between two convolutions of integers and
+takes up to a third of their time.
 
     tanh      0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3))), an attribute of Gelu; off by at most 4.8e-4
     sigmoid   x sigmoid(1.702 x), as 8-bit table and product; off by at most 0.0204, whatever x

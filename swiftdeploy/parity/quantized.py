@@ -46,16 +46,16 @@ def weights(fp32: Path, int8: Path, *, floating: Collection[str] = ()) -> Weight
     """Whether each float tensor of the fp32 file is in the 8-bit one: equal, or as integers at most half a step away.
 
     A step is the channel's scale, or for a bias input scale times weight scale. `floating` names the nodes that compute
-    in float (`Placement.floating`): a weight of any other convolution or matrix product must be integers.
+    in float (`Placement.floating`): a weight of any other convolution or matrix product must be integers; its bias need
+    not.
     """
     source, target = _load(fp32), _load(int8)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in target.graph.initializer}
     readers = {n.input[0]: n for n in target.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in stored}
     due = {
-        name
+        node.input[1]
         for node in source.graph.node
         if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and node.name not in floating
-        for name in node.input
     }
     wanted = {t.name: numpy_helper.to_array(t) for t in source.graph.initializer if _weighty(t)}
     problems = []

@@ -23,8 +23,6 @@ from pairs import interleave, milliseconds, ratio
 
 from swiftdeploy import catalog, checkpoint
 from swiftdeploy.capture import capture, freeze
-from swiftdeploy.compress import onnx as compress
-from swiftdeploy.compress.onnx import Int8Options
 from swiftdeploy.fuse import fuse
 from swiftdeploy.parity import quantized
 from swiftdeploy.parity.samples import natural_image, to_input
@@ -33,6 +31,8 @@ from swiftdeploy.runtimes import run_samples
 from swiftdeploy.runtimes.onnx import open_model
 from swiftdeploy.spec import Preprocessing
 from swiftdeploy.targets import onnx as target
+from swiftdeploy.targets import onnx_int8
+from swiftdeploy.targets.onnx_int8 import Int8Options
 
 FORMS = ("exact", "tanh", "sigmoid")
 
@@ -55,7 +55,7 @@ def write(name: str, folder: Path, calibration: NDArray[np.float32]) -> tuple[di
     program = freeze(fuse(capture(module, example), example).graph, example, input_name="image")
     target.convert(program, paths["fp32"], precision="fp32", opset=20)
     for form in FORMS:
-        compress.static(paths["fp32"], paths[form], calibration, Int8Options(gelu=form))
+        onnx_int8.static(paths["fp32"], paths[form], calibration, Int8Options(gelu=form))
     return paths, what
 
 

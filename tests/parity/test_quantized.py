@@ -10,11 +10,11 @@ from PIL import Image
 
 from swiftdeploy import catalog, checkpoint
 from swiftdeploy.capture import capture, freeze
-from swiftdeploy.compress import onnx as compress
-from swiftdeploy.compress.onnx import Int8Options
 from swiftdeploy.fuse import fuse
 from swiftdeploy.parity import quantized
 from swiftdeploy.targets import onnx as target
+from swiftdeploy.targets import onnx_int8
+from swiftdeploy.targets.onnx_int8 import Int8Options
 
 
 def pixels(paths):
@@ -45,7 +45,7 @@ def fp32(digits, tmp_path_factory):
 def int8(fp32, held_out):
     """(path, placement) of the default: min-max, seven bits, the exact GELU."""
     path = fp32.with_name("int8.onnx")
-    return path, compress.static(fp32, path, held_out[0], Int8Options())
+    return path, onnx_int8.static(fp32, path, held_out[0], Int8Options())
 
 
 def run(path, images):
@@ -77,7 +77,7 @@ def tampered(path, change):
 def test_the_digits_in_eight_bits(fp32, held_out, tmp_path, options):
     calibration, images, classes = held_out
     path = tmp_path / "int8.onnx"
-    placed = compress.static(fp32, path, calibration, options)
+    placed = onnx_int8.static(fp32, path, calibration, options)
     reference, found = run(fp32, images), run(path, images)
     accuracy, before = ((scores.argmax(axis=1) == classes).mean() for scores in (found, reference))
     assert before - accuracy <= 0.005
@@ -91,7 +91,7 @@ def test_the_digits_in_eight_bits(fp32, held_out, tmp_path, options):
 
 
 def test_weights_alone_are_held_to_the_fp32_gate(fp32, held_out, tmp_path):
-    placed = compress.weight_only(fp32, tmp_path / "w.onnx")
+    placed = onnx_int8.weight_only(fp32, tmp_path / "w.onnx")
     leg = quantized.execution(tmp_path / "w.onnx", held_out[1][:2], samples=("a", "b"))
     assert leg.verdict == "pass"
     assert leg.outputs[0].psnr_db >= 100
@@ -161,7 +161,7 @@ def test_a_tensor_that_was_left_out_is_refused(fp32, int8):
     _, placed = int8
     head = [name for name in placed.integer if name.startswith("Gemm")]
     partly = fp32.with_name("partly.onnx")
-    compress.static(fp32, partly, np.zeros((1, 3, 32, 32), np.float32), Int8Options(keep_float=tuple(head)))
+    onnx_int8.static(fp32, partly, np.zeros((1, 3, 32, 32), np.float32), Int8Options(keep_float=tuple(head)))
     report = quantized.weights(fp32, partly, floating=placed.floating)
     assert "head_weight: is no integers in the file" in report.problems
     assert quantized.weights(fp32, partly, floating=[*placed.floating, *head]).problems == ()
@@ -226,3 +226,13 @@ def test_drift_is_a_budget(fp32, int8, held_out):
     assert "NaN or Inf on 3" in parity.reason
     missing = quantized.drift(reference, {}, samples=names, least_db=-200)
     assert missing[0].verdict == "fail"
+
+
+def test_weights_that_the_runtime_rounds_by_itself_are_noticed(fp32, held_out, tmp_path):
+    """A float convolution between two roundings: ONNX Runtime rounds its weights at load, with one scale for all."""
+    graph = onnx.load(fp32).graph
+    convolution = next(node.name for node in graph.node if "network_0_0_pwconv2_weight" in node.input)
+    onnx_int8.static(fp32, tmp_path / "q.onnx", held_out[0][:2], Int8Options(keep_float=(convolution,)))
+    leg = quantized.execution(tmp_path / "q.onnx", held_out[1][:1], samples=("a",))
+    assert leg.verdict == "fail"
+    assert leg.divergence

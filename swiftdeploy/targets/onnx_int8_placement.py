@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from swiftdeploy.compress import onnx_gelu
+from swiftdeploy.targets import onnx_int8_gelu
 
 # Op types with an 8-bit kernel in ONNX Runtime's CPU provider that gains something. The second row only moves values.
 _COMPUTING = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Concat", "GlobalAveragePool")
@@ -53,7 +53,7 @@ def _why_float(
         return f"ONNX Runtime has no 8-bit {node.op_type} that gains"
     if node.op_type == "Conv" and _reads_few_channels(node, shapes):
         return "reads the image's few channels"
-    if onnx_gelu.is_slope(node):
+    if onnx_int8_gelu.is_slope(node):
         return "becomes the scale of what it reads"
     if node.op_type == "Mul" and not any(name in made and made[name].op_type == "Sigmoid" for name in node.input):
         return "is no gate of a sigmoid"

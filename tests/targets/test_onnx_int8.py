@@ -9,12 +9,12 @@ from onnx import numpy_helper
 from torch import nn
 
 from swiftdeploy.capture import freeze
-from swiftdeploy.compress import onnx as compress
-from swiftdeploy.compress.onnx import Int8Options
 from swiftdeploy.errors import ArtifactError, ConversionError, ModelError, UsageError
 from swiftdeploy.parity.stress import stress_
 from swiftdeploy.targets import onnx as target
+from swiftdeploy.targets import onnx_int8
 from swiftdeploy.targets.onnx_cleanup import op_counts
+from swiftdeploy.targets.onnx_int8 import Int8Options
 
 IMAGES = np.random.default_rng(0).standard_normal((6, 3, 32, 32)).astype(np.float32)
 
@@ -76,7 +76,7 @@ def psnr(found, expected):
 )
 def test_a_small_network_in_eight_bits(fp32, tmp_path, options, least):
     path = tmp_path / "int8.onnx"
-    placed = compress.static(fp32, path, IMAGES, options)
+    placed = onnx_int8.static(fp32, path, IMAGES, options)
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
@@ -90,14 +90,14 @@ def test_a_small_network_in_eight_bits(fp32, tmp_path, options, least):
 def test_seven_bits_fill_half_of_int8(fp32, tmp_path):
     peaks = {}
     for bits in (7, 8):
-        compress.static(fp32, tmp_path / "w.onnx", IMAGES, Int8Options(weight_bits=bits))
+        onnx_int8.static(fp32, tmp_path / "w.onnx", IMAGES, Int8Options(weight_bits=bits))
         tensors = [numpy_helper.to_array(t) for t in onnx.load(tmp_path / "w.onnx").graph.initializer]
         peaks[bits] = max(int(np.abs(t.astype(int)).max()) for t in tensors if t.dtype == np.int8 and t.ndim > 1)
     assert peaks == {7: 64, 8: 127}
 
 
 def test_a_gelu_of_a_sigmoid_is_integers_throughout(fp32, tmp_path):
-    compress.static(fp32, tmp_path / "s.onnx", IMAGES, Int8Options(gelu="sigmoid"))
+    onnx_int8.static(fp32, tmp_path / "s.onnx", IMAGES, Int8Options(gelu="sigmoid"))
     counts = op_counts(onnx.load(tmp_path / "s.onnx"))
     assert "Gelu" not in counts
     assert (counts["Sigmoid"], counts["Mul"]) == (2, 2)  # the gate's and the GELU's; the factor 1.702 is a scale
@@ -119,35 +119,35 @@ def test_the_error_of_the_gelus_is_what_the_docstring_says():
 
 def test_same_input_same_bytes(fp32, tmp_path):
     for name in ("a.onnx", "b.onnx"):
-        compress.static(fp32, tmp_path / name, IMAGES[:2], Int8Options(method="percentile", gelu="sigmoid"))
+        onnx_int8.static(fp32, tmp_path / name, IMAGES[:2], Int8Options(method="percentile", gelu="sigmoid"))
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     assert str(tmp_path).encode() not in (tmp_path / "a.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("opset", [17, 19])
 def test_the_opset_stays(tmp_path, opset):
-    compress.static(small(tmp_path, opset), tmp_path / "q.onnx", IMAGES, Int8Options())
+    onnx_int8.static(small(tmp_path, opset), tmp_path / "q.onnx", IMAGES, Int8Options())
     model = onnx.load(tmp_path / "q.onnx")
     assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
     assert psnr(run(tmp_path / "q.onnx", IMAGES), run(tmp_path / f"small-{opset}.onnx", IMAGES)) >= 32
 
 
 def test_weights_alone(fp32, tmp_path):
-    compress.weight_only(fp32, tmp_path / "w.onnx")
+    onnx_int8.weight_only(fp32, tmp_path / "w.onnx")
     counts = op_counts(onnx.load(tmp_path / "w.onnx"))
     assert "QuantizeLinear" not in counts
     assert counts["DequantizeLinear"] == 5  # of six weighted layers all but the stem
     assert counts["Relu"] == 1
     assert psnr(run(tmp_path / "w.onnx", IMAGES), run(fp32, IMAGES)) >= 38
-    compress.weight_only(fp32, tmp_path / "v.onnx")
+    onnx_int8.weight_only(fp32, tmp_path / "v.onnx")
     assert (tmp_path / "w.onnx").read_bytes() == (tmp_path / "v.onnx").read_bytes()
 
 
 def test_one_image_is_enough_and_a_blank_one_does_no_harm(fp32, tmp_path):
-    compress.static(fp32, tmp_path / "one.onnx", IMAGES[:1], Int8Options())
+    onnx_int8.static(fp32, tmp_path / "one.onnx", IMAGES[:1], Int8Options())
     assert psnr(run(tmp_path / "one.onnx", IMAGES), run(fp32, IMAGES)) >= 20
     blank = np.concatenate([np.zeros_like(IMAGES[:1]), IMAGES])
-    compress.static(fp32, tmp_path / "blank.onnx", blank, Int8Options(method="percentile"))
+    onnx_int8.static(fp32, tmp_path / "blank.onnx", blank, Int8Options(method="percentile"))
     assert psnr(run(tmp_path / "blank.onnx", IMAGES), run(fp32, IMAGES)) >= 30
 
 
@@ -163,7 +163,7 @@ def test_one_image_is_enough_and_a_blank_one_does_no_harm(fp32, tmp_path):
 )
 def test_images_that_do_not_calibrate(fp32, tmp_path, images, error, fact):
     with pytest.raises(error, match=fact):
-        compress.static(fp32, tmp_path / "q.onnx", images, Int8Options())
+        onnx_int8.static(fp32, tmp_path / "q.onnx", images, Int8Options())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,15 +184,15 @@ def test_options_that_mean_nothing(wrong, fact):
 
 def test_what_cannot_be_quantised(fp32, tmp_path):
     with pytest.raises(UsageError, match="no node 'Conv_99'"):
-        compress.static(fp32, tmp_path / "q.onnx", IMAGES, Int8Options(keep_float=("Conv_99",)))
+        onnx_int8.static(fp32, tmp_path / "q.onnx", IMAGES, Int8Options(keep_float=("Conv_99",)))
     with pytest.raises(UsageError, match="needs opset 20, the file has 17"):
-        compress.static(small(tmp_path, 17), tmp_path / "q.onnx", IMAGES, Int8Options(gelu="sigmoid"))
-    compress.static(fp32, tmp_path / "twice.onnx", IMAGES, Int8Options())
+        onnx_int8.static(small(tmp_path, 17), tmp_path / "q.onnx", IMAGES, Int8Options(gelu="sigmoid"))
+    onnx_int8.static(fp32, tmp_path / "twice.onnx", IMAGES, Int8Options())
     with pytest.raises(UsageError, match="no fp32 weights alone"):
-        compress.static(tmp_path / "twice.onnx", tmp_path / "q.onnx", IMAGES, Int8Options())
+        onnx_int8.static(tmp_path / "twice.onnx", tmp_path / "q.onnx", IMAGES, Int8Options())
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"broken\.onnx is no readable ONNX file"):
-        compress.static(tmp_path / "broken.onnx", tmp_path / "q.onnx", IMAGES, Int8Options())
+        onnx_int8.static(tmp_path / "broken.onnx", tmp_path / "q.onnx", IMAGES, Int8Options())
     assert not (tmp_path / "q.onnx").exists()
 
 
@@ -202,12 +202,12 @@ def test_a_network_that_overflows_does_not_calibrate(fp32, tmp_path):
     stem.CopyFrom(numpy_helper.from_array(np.full(tuple(stem.dims), 3e38, np.float32), stem.name))
     onnx.save(model, tmp_path / "huge.onnx")
     with pytest.raises(ConversionError, match="not finite on the calibration images"):
-        compress.static(tmp_path / "huge.onnx", tmp_path / "q.onnx", IMAGES, Int8Options())
+        onnx_int8.static(tmp_path / "huge.onnx", tmp_path / "q.onnx", IMAGES, Int8Options())
 
 
 def test_what_was_asked_to_stay_stays(fp32, tmp_path):
     kept = next(node.name for node in onnx.load(fp32).graph.node if node.op_type == "Gemm")
-    placed = compress.static(fp32, tmp_path / "q.onnx", IMAGES, Int8Options(keep_float=(kept,)))
+    placed = onnx_int8.static(fp32, tmp_path / "q.onnx", IMAGES, Int8Options(keep_float=(kept,)))
     assert placed.floating[kept] == "was asked for"
     weights = {t.name: t for t in onnx.load(tmp_path / "q.onnx").graph.initializer}
     assert weights["head.weight"].data_type == onnx.TensorProto.FLOAT

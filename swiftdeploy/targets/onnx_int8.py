@@ -23,12 +23,12 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import save_tensors_data
 
 from swiftdeploy import console
-from swiftdeploy.compress import onnx_activations, onnx_gelu
-from swiftdeploy.compress.onnx_calibration import METHODS, OF_METHOD, Method, check_images, ranges
-from swiftdeploy.compress.onnx_gelu import GELUS, Gelu
-from swiftdeploy.compress.onnx_placement import TYPES, Placement, last, place
 from swiftdeploy.errors import ArtifactError, ConversionError, SwiftdeployError, UsageError
+from swiftdeploy.targets import onnx_int8_activations, onnx_int8_gelu
 from swiftdeploy.targets.onnx_cleanup import clean
+from swiftdeploy.targets.onnx_int8_calibration import METHODS, OF_METHOD, Method, check_images, ranges
+from swiftdeploy.targets.onnx_int8_gelu import GELUS, Gelu
+from swiftdeploy.targets.onnx_int8_placement import TYPES, Placement, last, place
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,8 @@ class Int8Options:
     `method` sets the activations' ranges: the extremes, a share of the values in percent (`percentile`), or the least
     loss of information ("entropy"). `weight_bits` 7 keeps the sum of two products inside 16 bits, which x86 without
     VNNI needs to compute what the file says; 8 is for Arm and for x86 with VNNI. `activations` "int8" suits Arm's
-    kernels; on x86 it is slower than "uint8". `gelu`: see `onnx_gelu`. `keep_float` names nodes that stay as they are.
+    kernels; on x86 it is slower than "uint8". `gelu`: see `onnx_int8_gelu`. `keep_float` names nodes that stay as they
+    are.
     """
 
     method: Method = "minmax"
@@ -69,7 +70,7 @@ def static(source: Path, destination: Path, images: NDArray[Any], options: Int8O
     with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
         prepared = _with_gelu(model, options)
         placed = place(prepared, options.keep_float)
-        result = onnx_gelu.fold_slopes(_quantised(prepared, placed, images, options, Path(folder)))
+        result = onnx_int8_gelu.fold_slopes(_quantised(prepared, placed, images, options, Path(folder)))
         _write(_finished(result, model), destination)
     return placed
 
@@ -86,7 +87,7 @@ def weight_only(source: Path, destination: Path) -> Placement:
     options = Int8Options(weight_bits=8)
     extra = {"QuantizeBias": False, "QDQKeepRemovableActivations": True, "QDQDisableWeightAdjustForInt32Bias": True}
     with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
-        result = onnx_activations.unrounded(_quantised(model, placed, blank, options, Path(folder), extra))
+        result = onnx_int8_activations.unrounded(_quantised(model, placed, blank, options, Path(folder), extra))
         _write(_finished(result, model), destination)
     return placed
 
@@ -131,13 +132,13 @@ def _finished(model: onnx.ModelProto, source: onnx.ModelProto) -> onnx.ModelProt
 
 def _with_gelu(model: onnx.ModelProto, options: Int8Options) -> onnx.ModelProto:
     if options.gelu == "tanh":
-        return onnx_gelu.as_tanh(model)
+        return onnx_int8_gelu.as_tanh(model)
     if options.gelu == "exact":
         return model
     integer = set(place(model, options.keep_float).integer)
     made = {name for node in model.graph.node if node.name in integer for name in node.output}
     wanted = {node.name for node in model.graph.node if node.input and node.input[0] in made}
-    return onnx_gelu.as_sigmoid(model, wanted - set(options.keep_float))
+    return onnx_int8_gelu.as_sigmoid(model, wanted - set(options.keep_float))
 
 
 def _input_shape(model: onnx.ModelProto) -> tuple[int, ...]:

@@ -231,7 +231,7 @@ def test_drift_is_a_budget(fp32, int8, held_out):
 def test_weights_that_the_runtime_rounds_by_itself_are_noticed(fp32, held_out, tmp_path):
     """A float convolution between two roundings: ONNX Runtime rounds its weights at load, with one scale for all."""
     graph = onnx.load(fp32).graph
-    convolution = next(node.name for node in graph.node if "network_0_0_pwconv2_weight" in node.input)
+    convolution = next(node.name for node in graph.node if "network_0_0_dwconv_weight" in node.input)
     onnx_int8.static(fp32, tmp_path / "q.onnx", held_out[0][:2], Int8Options(keep_float=(convolution,)))
     leg = quantized.execution(tmp_path / "q.onnx", held_out[1][:1], samples=("a",))
     assert leg.verdict == "fail"

@@ -75,8 +75,9 @@ def execution(path: Path, inputs: NDArray[np.float32], *, samples: Sequence[str]
     """The optimised session against the graph as written, operator by operator, over `inputs` (N, C, H, W).
 
     Fails where an operator is off by more than STEPS, or in more than SHARE of its values on one image; `divergence`
-    names the worst one. Outputs are what follows the last rounding, at the fp32 gate: where no
-    activation is rounded, the whole network with its decompressed weights. `samples` names each input.
+    names the worst one. Outputs are what follows the last rounding, at the fp32 gate: where no activation is rounded,
+    the whole network with its decompressed weights. `samples` names each input. A wrong range of an activation is in
+    both runs, and shows as `drift`.
     """
     model = _load(path)
     rounded = [node.output[0] for node in model.graph.node if node.op_type == "QuantizeLinear"]

@@ -174,7 +174,7 @@ def _refusals(name: str) -> Iterator[None]:
     """What ONNX Runtime's tool or the checker refuses, as a ConversionError."""
     try:
         yield
-    except SwiftdeployError:
+    except (SwiftdeployError, OSError):  # a full disk is no fault of the model
         raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -236,3 +236,21 @@ def test_weights_that_the_runtime_rounds_by_itself_are_noticed(fp32, held_out, t
     leg = quantized.execution(tmp_path / "q.onnx", held_out[1][:1], samples=("a",))
     assert leg.verdict == "fail"
     assert leg.divergence
+
+
+@pytest.mark.parametrize("kind", ["scale", "zero_point"])
+def test_a_wrong_range_of_an_activation_shows_as_drift(fp32, int8, held_out, kind):
+    """Both sessions compute what the file says, so only the oracle knows."""
+    images = held_out[1][:8]
+    graph = onnx.load(int8[0]).graph
+    zeros = {
+        t.name: int(numpy_helper.to_array(t)) for t in graph.initializer if t.name.endswith("zero_point") and not t.dims
+    }
+    rounding = next(n for n in graph.node if n.op_type == "QuantizeLinear" and zeros[n.input[2]] > 60)
+    name = rounding.input[1 if kind == "scale" else 2]
+    path = tampered(
+        int8[0], lambda n, value: None if n != name else value / np.float32(8) if kind == "scale" else value * 0
+    )
+    found = {"logits": run(path, images)}
+    (parity,) = quantized.drift({"logits": run(fp32, images)}, found, samples=list("abcdefgh"), least_db=35)
+    assert parity.verdict == "fail"

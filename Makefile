@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check lint types bench clean
+.PHONY: demo test suite check lint types clean
 
 demo: $(STAMP)
 	bash benchmarks/demo.sh $(BIN)/swiftdeploy
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+# A fixed sample of the numeric comparisons in coremltools' own tests, answered by the reference runtime.
+suite: $(STAMP)
+	$(BIN)/python benchmarks/coremltools_suite.py --sample 1000 --seed 0 --jobs 2 --brief
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -19,7 +23,7 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test
+check: lint types suite test
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """coremltools' own tests, run against the reference runtime: how many of its numeric comparisons hold.
 
-    python benchmarks/coremltools_suite.py --sample 1000 --seed 0 --jobs 2     what CI runs
+    python benchmarks/coremltools_suite.py --sample 1000 --seed 0 --jobs 2     what CI runs (make suite)
     python benchmarks/coremltools_suite.py --all --jobs 2                      everything, in hours
     python benchmarks/coremltools_suite.py --all --shard 1/8 --record 1.jsonl  an eighth; then: --whole --merge *.jsonl
 
@@ -57,6 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     partial = options.shard or options.select or options.suite
     whole = options.whole or bool(options.all and not partial)
     document = summarise(lines, names, read_exceptions(EXCEPTIONS), whole=whole)
+    if options.brief:
+        document.pop("ops")
     json.dump(document, sys.stdout, indent=1)
     sys.stdout.write("\n")
     return 0 if document["holds"] else 1
@@ -249,6 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--whole", action="store_true", help="the merged records are all there is: no exception is stale"
     )
+    parser.add_argument("--brief", action="store_true", help="leave the table of ops out of the document")
     parser.add_argument("--resume", action="store_true", help="leave out the cases that the record already holds")
     parser.add_argument("--list", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, help=argparse.SUPPRESS)

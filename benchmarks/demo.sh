@@ -4,7 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 swiftdeploy=${1:-swiftdeploy}
-python=$(dirname "$swiftdeploy")/python
 out=${2:-dist}
 
 "$swiftdeploy" export examples/digits/swiftformer_digits.pth --model swiftformer_digits --attention token_l2 \
@@ -13,6 +12,8 @@ out=${2:-dist}
 echo
 "$swiftdeploy" verify "$out/swiftformer_digits"
 echo
-"$python" benchmarks/digits_accuracy.py "$out/swiftformer_digits"
+# The folders are called 0 to 9, the classes zero to nine.
+"$swiftdeploy" evaluate "$out/swiftformer_digits" --images examples/digits/images --labels sorted \
+    --checkpoint examples/digits/swiftformer_digits.pth
 echo
 echo "the bundle lies in $out/swiftformer_digits"

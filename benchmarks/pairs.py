@@ -13,9 +13,14 @@ from typing import Any
 
 
 def interleave(
-    contenders: Mapping[str, Callable[[], Any]], *, rounds: int, warm_up: int, seed: int = 0
+    contenders: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int,
+    warm_up: int,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of each contender in each round; the rounds of all contenders belong together by index."""
+    """Seconds of each contender in each round, by `clock`; the rounds of all belong together by index."""
     order = random.Random(seed)
     for _ in range(warm_up):
         for run in contenders.values():
@@ -25,9 +30,9 @@ def interleave(
         names = list(contenders)
         order.shuffle(names)
         for name in names:
-            start = time.perf_counter()
+            start = clock()
             contenders[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -13,11 +13,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from rich.console import Console
+from rich.markup import escape
 
 _state = {"verbosity": 0, "color": True, "interrupted": False}
 
@@ -108,6 +110,55 @@ def note(what: str) -> None:
     """One line for the person who watches; not shown with -q."""
     if verbosity() >= 0:
         stderr().print(what)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a hostile file's name must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def plain(text: str) -> str:
+    """Text from outside (a file's name, a label) for a line of ours: printable, and without markup."""
+    return escape(printable(text))
+
+
+@contextlib.contextmanager
+def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how far `what` is, and the time left: a bar on a terminal, a line each tenth elsewhere, nothing with -q.
+
+    `done` of `total` were done before. The block calls what it is given with how many more are done.
+    """
+    _stop_if_interrupted()
+    console = stderr()
+    if verbosity() < 0:
+        yield lambda _: None
+    elif console.is_terminal and verbosity() == 0:
+        # Late: only this needs it, and the command line starts faster without.
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(what, total=total, completed=done)
+            yield lambda more: bar.advance(task, more)
+    else:
+        yield _Lines(what, total, done).advance
+    _stop_if_interrupted()
+
+
+class _Lines:
+    """Progress as lines in a file or a log: one each tenth of the whole."""
+
+    def __init__(self, what: str, total: int, done: int) -> None:
+        self.what, self.total, self.first, self.done = what, total, done, done
+        self.start = time.monotonic()
+
+    def advance(self, more: int) -> None:
+        before, self.done = self.done, self.done + more
+        if 10 * before // self.total == 10 * self.done // self.total:
+            return
+        each = (time.monotonic() - self.start) / (self.done - self.first)
+        left = f", {each * (self.total - self.done):.0f} s left" if self.done < self.total else ""
+        stderr().print(f"[dim]·[/dim] {self.what}: {self.done} of {self.total}{left}")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,9 @@ Exit code 1 is not in the tree: it means a bug, and a bug shows its traceback.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
+from typing import Any
 
 
 class SwiftdeployError(Exception):
@@ -28,6 +30,10 @@ class SwiftdeployError(Exception):
         super().__init__(" ".join(fact.split()))
         self.hint = " ".join(hint.split())
         self.stage = ""  # which stage of an export was stopped, where one was
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors cross from worker processes whole: by default an exception is rebuilt from its message alone."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def fact(self) -> str:

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Verdict = Literal["pass", "warn", "fail"]
+Eligibility = Literal["eligible", "risky", "ineligible"]
+Severity = Literal["error", "warning", "note"]
+Origin = Literal["Apple", "reported", "community"]
+Confidence = Literal["high", "medium", "low"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +89,9 @@ class WeightParity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leg:
-    """One of the three legs of parity: "outputs", "stress" or "weights"."""
+    """One of the three legs of parity, "outputs", "stress" or "weights", or another check of the same form."""
 
-    name: Literal["fusion", "outputs", "stress", "weights", "golden"]
+    name: Literal["fusion", "outputs", "stress", "weights", "golden", "preprocessing"]
     verdict: Verdict
     outputs: tuple[OutputParity, ...] = ()
     weights: WeightParity | None = None
@@ -113,9 +117,146 @@ class ParityReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KeptOp:
+    """One op of an fp16 package that computes in fp32.
+
+    `place` is the torch module that it comes from, where known. `alone_db` is the worst PSNR in dB with this op in fp16
+    and all others in fp32: None for NaN, Inf or another class.
+    """
+
+    name: str
+    op: str
+    place: str
+    reason: str
+    alone_db: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixedPrecision:
+    """What `--precision auto` found: the ops kept in fp32, and what the package would be without them.
+
+    `fp16_bytes`, `fp16_verdict` and `fp16_reason` are those of the plain fp16 package; `half_interface` says whether
+    the inputs and outputs are fp16; `trials` counts the sets of ops that were tried.
+    """
+
+    kept: tuple[KeptOp, ...]
+    half_interface: bool
+    fp16_bytes: int
+    fp16_verdict: Verdict
+    fp16_reason: str
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FileRecord:
     """One file of a bundle: POSIX path relative to the bundle, size in bytes, sha256 in hex."""
 
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """One place where a rule fired: the op (or input, state; empty for the package as a whole) and what was found."""
+
+    op: str
+    type: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A placement rule that fired: what it says, who says so, what to do, and every place where it did."""
+
+    rule: str
+    severity: Severity
+    says: str
+    origin: Origin
+    source: str
+    confidence: Confidence
+    remedy: str
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A run of ops, in program order, of one verdict: the names of the first and the last, and how many."""
+
+    verdict: Eligibility
+    first: str
+    last: str
+    ops: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coverage:
+    """What an ONNX Runtime execution provider takes of a model, by its documentation.
+
+    `nodes` are all nodes that compute, `taken` those that the provider accepts, in `partitions` pieces. `declined`
+    counts the others by op type and reason.
+    """
+
+    provider: str
+    source: str
+    nodes: int
+    taken: int
+    partitions: int
+    declined: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What one prediction costs, worked out from the artifact: nothing is measured.
+
+    `macs` are multiply-accumulates of convolutions, matrix products and attention; `weight_bytes` what lies on disk,
+    compressed where it is; `activation_bytes` what ops read and write at the declared dtypes. `intensity` is MACs per
+    byte of both. `unsized` counts ops with a size that only a run knows: of them only weights count.
+    """
+
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    intensity: float
+    unsized: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpCost:
+    """One op's cost. Weights that several ops read count in each of them, and once in the total."""
+
+    op: str
+    type: str
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnginePrediction:
+    """Whether the Neural Engine may take a Core ML program, by the rules that are known of it.
+
+    `verdict` is the worst of all ops and of the package. `ops` counts ops by verdict, `severities` hits by severity,
+    `layout_ops` ops that only move values; `fp16_share` is the share of float ops that answer in fp16; `switches` says
+    how often the verdict changes along the program.
+    """
+
+    verdict: Eligibility
+    ops: Mapping[str, int]
+    severities: Mapping[str, int]
+    layout_ops: int
+    fp16_share: float
+    findings: tuple[Finding, ...]
+    segments: tuple[Segment, ...]
+    switches: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacementRecord:
+    """A prediction, from one artifact alone, of what may run where, and of what it costs.
+
+    A Core ML package has a `neural_engine`, an ONNX file has `providers`.
+    """
+
+    artifact: str
+    neural_engine: EnginePrediction | None
+    providers: tuple[Coverage, ...]
+    cost: Cost

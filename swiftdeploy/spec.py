@@ -141,7 +141,10 @@ class ExportOptions:
         if not self.targets or not self.precisions:
             raise UsageError("nothing to export", hint="name at least one --target and one --precision")
         for name in self.precisions:
-            targets = precision_table.parse(name).targets
+            known = precision_table.parse(name)
+            targets = known.targets
+            if known.kind == "auto" and not self.verify:
+                raise UsageError("precision 'auto' is found by verifying", hint="leave --no-verify out")
             if not set(targets) & set(self.targets):
                 raise UsageError(
                     f"precision {name!r} is for {' and '.join(targets)}, which is no --target here",

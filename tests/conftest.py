@@ -1,15 +1,17 @@
-"""What several folders of tests look at: the shipped digits checkpoint, exported once.
+"""What several folders of tests look at: the shipped checkpoint, exported once; packages of coremltools' builder.
 
 Under pytest-xdist the workers share the results: the first one that needs a bundle makes it, the others wait.
 """
 
 import fcntl
+import gc
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +21,7 @@ import pytest
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
 
+MLPROGRAM_DTYPES = {"float32": "fp32", "float16": "fp16", "int32": "int32", "int8": "int8"}
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"
 # On PYTHONPATH as sitecustomize: a process that believes it is another day.
 ANOTHER_DAY = """
@@ -164,3 +167,68 @@ def network(zoo):
 def written(zoo):
     """written("coreml" or "onnx", precision, of=(name, size, *arguments), **options) -> path, written once."""
     return zoo.written
+
+
+@pytest.fixture(scope="session")
+def ct():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import coremltools
+    # Each conversion ends with a full collection; freezing what is loaded by then makes it ten times cheaper.
+    gc.freeze()
+    return coremltools
+
+
+@pytest.fixture
+def save(ct, tmp_path):
+    """save(graph, arrays, ios=15, half=False) -> path of a package whose inputs are named a, b, c, ..."""
+    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.mil import types
+
+    def save(graph, arrays, *, ios=15, half=False, optimise=False, name="program"):
+        target = getattr(ct.target, f"iOS{ios}")
+        specs = []
+        for array in arrays:
+            dtype = getattr(types, MLPROGRAM_DTYPES[str(array.dtype)])
+            specs.append(mb.TensorSpec(array.shape, dtype=dtype))
+        names = "abcdefgh"[: len(arrays)]
+        scope = {"graph": graph, "mb": mb}
+        exec(f"def function({', '.join(names)}): return graph(mb, {', '.join(names)})", scope)
+        program = mb.program(input_specs=specs, opset_version=target)(scope["function"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the converter drops a temporary folder without closing it
+            model = ct.convert(
+                program,
+                convert_to="mlprogram",
+                minimum_deployment_target=target,
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                pass_pipeline=ct.PassPipeline.DEFAULT if half or optimise else ct.PassPipeline.EMPTY,
+                skip_model_load=True,
+            )
+        path = tmp_path / f"{name}.mlpackage"
+        model.save(str(path))
+        return path
+
+    return save
+
+
+@pytest.fixture
+def convert(ct, tmp_path):
+    """convert(module, example, inputs=[...], ios=16, **keywords) -> path of the package of a traced module."""
+    import torch
+
+    def convert(module, example, *, name="converted", ios=16, half=False, **keywords):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = ct.convert(
+                torch.jit.trace(module.eval(), example),
+                minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                skip_model_load=True,
+                **keywords,
+            )
+        path = tmp_path / f"{name}.mlpackage"
+        model.save(str(path))
+        return path
+
+    return convert

@@ -12,7 +12,7 @@ LAYERS = {
     **dict.fromkeys(("errors", "precision", "spec", "report", "runs", "schema", "config", "catalog", "console"), 0),
     **dict.fromkeys(("mil", "capture"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
-    **dict.fromkeys(("parity", "bundle", "harness"), 3),
+    **dict.fromkeys(("parity", "bundle", "harness", "evaluation"), 3),
     "pipeline": 4,
     "cli": 5,
 }

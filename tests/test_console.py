@@ -88,3 +88,27 @@ def test_no_color_is_honoured(monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     console.configure(verbosity=0, color=False)
     assert console.stderr().no_color
+
+
+def test_progress_in_a_file_is_a_line_each_tenth(capsys):
+    console.configure(verbosity=0, color=False)
+    with console.progress("evaluating", total=40, done=8) as advance:
+        for _ in range(32):
+            advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"· evaluating: {n} of 40" for n in range(12, 41, 4)]
+    assert all(line.endswith(" s left") for line in lines[:-1])
+    assert "left" not in lines[-1]
+
+
+def test_progress_is_silent_with_q(capsys):
+    console.configure(verbosity=-1, color=False)
+    with console.progress("evaluating", total=2) as advance:
+        advance(2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_text_from_outside_is_printed_as_it_is(capsys):
+    console.configure(verbosity=0, color=False)
+    console.note(console.plain("a [red]name\x1b[2J"))
+    assert capsys.readouterr().err == "a [red]name\\x1b[2J\n"

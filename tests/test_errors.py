@@ -1,8 +1,11 @@
 import inspect
+import pickle
 
 import pytest
 
 from swiftdeploy import errors
+from swiftdeploy.checkpoint.keys import KeyMismatchError
+from swiftdeploy.report import KeyReport
 
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.SwiftdeployError)]
 EXPECTED = {
@@ -36,3 +39,15 @@ def test_one_line_of_fact_and_one_of_hint(kind):
 def test_the_tree_is_drawn_in_the_docstring():
     for name, code in EXPECTED.items():
         assert any(line.split()[1:3] == [name, str(code)] for line in errors.__doc__.splitlines()), name
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda c: c.__name__)
+def test_errors_cross_processes_whole(kind):
+    error = pickle.loads(pickle.dumps(kind("a fact", hint="a hint")))
+    assert (type(error), error.fact, error.hint) == (kind, "a fact", "a hint")
+
+
+def test_an_error_with_more_to_say_crosses_too():
+    report = KeyReport(loaded=1, missing=("x",))
+    error = pickle.loads(pickle.dumps(KeyMismatchError("a fact", hint="a hint", keys=report)))
+    assert (error.fact, error.hint, error.keys) == ("a fact", "a hint", report)

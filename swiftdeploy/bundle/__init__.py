@@ -1,5 +1,6 @@
 """The folder that ships: staged, hashed, canonical, renamed into place, read back with suspicion."""
 
+from swiftdeploy.bundle.attestations import ENVELOPE_NAME, attest, payload_records, write_sums
 from swiftdeploy.bundle.hashing import artifact_digest, records, sha256_of, tree_digest
 from swiftdeploy.bundle.manifest import (
     MANIFEST_NAME,
@@ -8,33 +9,43 @@ from swiftdeploy.bundle.manifest import (
     GoldenRecord,
     Manifest,
     ModelRecord,
+    Recipe,
     encode,
     read_manifest,
 )
 from swiftdeploy.bundle.read import Bundle, read_bundle, save_arrays
+from swiftdeploy.bundle.rewrite import rewritten
+from swiftdeploy.bundle.statement import STATEMENT_NAME
 from swiftdeploy.bundle.store import check_destination, discard, held, placed, staged, sweep, write_whole
 
 __all__ = [
+    "ENVELOPE_NAME",
     "MANIFEST_NAME",
+    "STATEMENT_NAME",
     "ArtifactRecord",
     "Bundle",
     "DeviceRecord",
     "GoldenRecord",
     "Manifest",
     "ModelRecord",
+    "Recipe",
     "artifact_digest",
+    "attest",
     "check_destination",
     "discard",
     "encode",
     "held",
+    "payload_records",
     "placed",
     "read_bundle",
     "read_manifest",
     "records",
+    "rewritten",
     "save_arrays",
     "sha256_of",
     "staged",
     "sweep",
     "tree_digest",
+    "write_sums",
     "write_whole",
 ]

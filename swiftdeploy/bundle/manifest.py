@@ -16,13 +16,13 @@ import jsonschema
 from swiftdeploy import schema
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.precision import parse
-from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
+from swiftdeploy.report import FileRecord, MixedPrecision, ParityReport, PlacementRecord, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 SCHEMA_RESOURCE = "manifest.schema.json"
-SIZE_LIMIT = 1 << 26  # bytes; a real one has some 50 kB, and a parser takes many times what it reads
+SIZE_LIMIT = 1 << 26  # bytes; a real one has some 100 kB, and a parser takes many times what it reads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +38,27 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What the export was asked for: with the same weights, images and versions, enough to make the same bytes again.
+
+    `model` and `attention` are as given, before anything was concluded; `options` are the plain `ExportOptions`, whose
+    labels are in the bundle's own file. `code` and `images` are tree digests, empty where there is nothing to hash.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    attention: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    images: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArtifactRecord:
-    """One artifact: where it lies, how it was made, what it holds and how close it came."""
+    """One artifact: where it lies, how it was made, what it holds and how close it came.
+
+    `mixed` is given for the precision "auto" alone.
+    """
 
     path: str
     target: TargetName
@@ -51,6 +70,7 @@ class ArtifactRecord:
     outputs: tuple[str, ...]
     ops: Mapping[str, int]
     parity: ParityReport | None
+    mixed: MixedPrecision | None = None
 
     def __post_init__(self) -> None:
         parse(self.precision)
@@ -82,7 +102,7 @@ class DeviceRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself; `seal` covers that.
+    """Everything that a bundle records. `files` and `tree_sha256` cover the payload, `seal` the manifest itself.
 
     The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
     """
@@ -90,6 +110,7 @@ class Manifest:
     schema: Literal[1]
     tool: Mapping[str, str]
     model: ModelRecord
+    recipe: Recipe
     provenance: Provenance
     input_kind: InputKind
     inputs: tuple[TensorSpec, ...]
@@ -103,7 +124,7 @@ class Manifest:
     ops_after: Mapping[str, int]
     artifacts: tuple[ArtifactRecord, ...]
     golden: GoldenRecord
-    placement: tuple[Mapping[str, str], ...]
+    placement: tuple[PlacementRecord, ...]
     files: tuple[FileRecord, ...]
     tree_sha256: str
     device: tuple[DeviceRecord, ...] = ()
@@ -111,16 +132,17 @@ class Manifest:
 
 
 def encode(manifest: Manifest) -> str:
-    """The manifest's canonical, sealed text: sorted keys, no NaN or infinity, one newline at the end."""
+    """The manifest's canonical, sealed text."""
     return _sealed(to_plain(manifest))
 
 
 def _sealed(plain: dict[str, Any]) -> str:
-    digest = hashlib.sha256(_canonical({**plain, "seal": ""}).encode()).hexdigest()
-    return _canonical({**plain, "seal": digest})
+    digest = hashlib.sha256(canonical({**plain, "seal": ""}).encode()).hexdigest()
+    return canonical({**plain, "seal": digest})
 
 
-def _canonical(plain: dict[str, Any]) -> str:
+def canonical(plain: dict[str, Any]) -> str:
+    """The one text of a JSON object: sorted keys, no NaN or infinity, one newline at the end."""
     return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 

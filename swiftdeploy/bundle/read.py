@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from swiftdeploy.bundle.attestations import VOUCHING, check_attestations
 from swiftdeploy.bundle.hashing import inside, records, tree_digest
 from swiftdeploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
 from swiftdeploy.errors import ArtifactError
-
-_LEFT_OUT = frozenset({MANIFEST_NAME})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,9 +50,10 @@ def read_bundle(path: Path) -> Bundle:
     for name in (*(record.path for record in manifest.files), *_named(manifest)):
         inside(path, name)
     try:
-        present = {record.path: record for record in records(path, leave_out=_LEFT_OUT)}
+        found = records(path)
     except OSError as error:
         raise ArtifactError(f"{path.name} cannot be read: {error}", hint="check its permissions") from error
+    present = {record.path: record for record in found if record.path not in VOUCHING}
     expected = {record.path: record for record in manifest.files}
     missing = sorted(set(expected) - set(present))
     foreign = sorted(set(present) - set(expected))
@@ -71,6 +71,7 @@ def read_bundle(path: Path) -> Bundle:
         )
     if tree_digest(manifest.files) != manifest.tree_sha256:
         raise ArtifactError(f"{path.name}: the tree digest does not match", hint="restore the bundle, or export again")
+    check_attestations(path, found)
     return Bundle(path=path, manifest=manifest)
 
 
@@ -79,7 +80,9 @@ def _named(manifest: Manifest) -> tuple[str, ...]:
     golden = manifest.golden
     labels = (manifest.labels,) if manifest.labels else ()
     device = (record.path for record in manifest.device)
-    return (*(artifact.path for artifact in manifest.artifacts), golden.inputs, golden.outputs, *labels, *device)
+    placed = (record.artifact for record in manifest.placement)
+    artifacts = (artifact.path for artifact in manifest.artifacts)
+    return (*artifacts, golden.inputs, golden.outputs, *labels, *device, *placed)
 
 
 def _is_folder(name: str, files: Iterable[str]) -> bool:

@@ -11,16 +11,18 @@ from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
-from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
+from swiftdeploy.cli.options import Attention, Json, NoColor, PassphraseEnv, PassphraseFile, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
 if TYPE_CHECKING:
     from swiftdeploy.pipeline.request import ExportRequest
+    from swiftdeploy.pipeline.signing import Sign
 
 DEFAULTS = ExportOptions()
 SHOWN = {"json", "quiet", "verbose", "no_color", "help"}
-WITH_CONFIG = {"target", "precision", "out", "fuse", "verify", "force", "dry_run"} | SHOWN
+SIGNING = {"sign_key", "passphrase_env", "passphrase_file"}
+WITH_CONFIG = {"target", "precision", "out", "fuse", "verify", "force", "dry_run"} | SIGNING | SHOWN
 
 
 def export(
@@ -58,6 +60,11 @@ def export(
     license: Annotated[str, typer.Option("--license", help="Metadata of the package.")] = "",
     model_version: Annotated[str, typer.Option("--model-version", help="Metadata of the package.")] = "",
     description: Annotated[str, typer.Option("--description", help="Metadata of the package.")] = "",
+    sign_key: Annotated[
+        Path | None, typer.Option("--sign-key", metavar="FILE", help="Sign the bundle with this key; see sign.")
+    ] = None,
+    passphrase_env: PassphraseEnv = None,
+    passphrase_file: PassphraseFile = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     json: Json = False,
@@ -88,17 +95,30 @@ def export(
 
         given: dict[str, Any] = {"labels": labels, "images": images, "force": force}
         planned = [ExportRequest(model=model, destination=folder, options=options, **weights, **given)]
-    _run(planned, json=json, dry_run=dry_run)
+    _run(planned, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
 
 
-def _run(planned: list[ExportRequest], *, json: bool, dry_run: bool) -> None:
+def _signer(key: Path | None, variable: str | None, file: Path | None) -> Sign | None:
+    """What signs the bundles, with its key open: a passphrase that is wrong must not cost an export."""
+    if key is None:
+        return None
+    from swiftdeploy.pipeline import signing
+
+    return signing.signer(key, passphrase=signing.read_passphrase(variable=variable, file=file))
+
+
+def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run: bool) -> None:
     if dry_run:
         _show_plan(planned, json=json)
         return
     from swiftdeploy.cli import render
     from swiftdeploy.pipeline.export import export as run_export
 
-    results = [run_export(request) for request in planned]
+    results = []
+    for request in planned:
+        results.append(run_export(request))
+        if sign is not None:
+            sign(request.destination)
     if json:
         output.document(
             {"bundles": [{"path": str(r.bundle), "manifest": r.manifest, "seconds": r.seconds} for r in results]}
@@ -112,6 +132,8 @@ def _run(planned: list[ExportRequest], *, json: bool, dry_run: bool) -> None:
         for artifact in result.manifest.artifacts:
             screen.print(escape(str(result.bundle / artifact.path)), soft_wrap=True)
         screen.print(render.summary(result.manifest, width=screen.width))
+        for line in (line for artifact in result.manifest.artifacts for line in render.mixed(artifact)):
+            screen.print(escape(line), soft_wrap=True)
         console.note(render.UNITS)
 
 

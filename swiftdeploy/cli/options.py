@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,4 +18,10 @@ Attention = Annotated[
         metavar="sum|token_l2",
         help="Generation of SwiftFormer's attention, where the weights cannot tell: sum (before July 2023), token_l2.",
     ),
+]
+PassphraseEnv = Annotated[
+    str | None, typer.Option("--passphrase-env", metavar="NAME", help="Environment variable with the key's passphrase.")
+]
+PassphraseFile = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="File whose first line is the key's passphrase.")
 ]

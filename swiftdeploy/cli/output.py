@@ -6,11 +6,11 @@ import json as json_codec
 import sys
 from typing import Any
 
-from rich.markup import escape
-
 from swiftdeploy import console
 from swiftdeploy.errors import EXIT_CODES, SwiftdeployError
 from swiftdeploy.spec import to_plain
+
+printable = console.printable
 
 
 def configure(*, quiet: bool, verbose: bool, no_color: bool) -> None:
@@ -20,8 +20,13 @@ def configure(*, quiet: bool, verbose: bool, no_color: bool) -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document on stdout."""
-    text = json_codec.dumps(to_plain(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(text(value))
+
+
+def text(value: Any) -> str:
+    """A value as one JSON document."""
+    plain = to_plain(value)
+    return json_codec.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def bug(error: Exception) -> None:
@@ -38,14 +43,14 @@ def fail(error: SwiftdeployError, *, json: bool, code: int | None = None) -> Non
         document(_failure(kind, number, error.fact, error.hint))
         return
     stream = console.stderr()
-    stream.print(f"[bold red]error:[/bold red] {escape(printable(error.fact))}")
-    stream.print(f"[cyan]hint:[/cyan]  {escape(printable(error.hint))}")
+    stream.print(f"[bold red]error:[/bold red] {console.plain(error.fact)}")
+    stream.print(f"[cyan]hint:[/cyan]  {console.plain(error.hint)}")
+
+
+def failure(error: SwiftdeployError) -> dict[str, Any]:
+    """The error as a document has it, for a command whose result comes with one."""
+    return _failure(type(error).__name__, error.exit_code, error.fact, error.hint)
 
 
 def _failure(kind: str, code: int, fact: str, hint: str) -> dict[str, Any]:
     return {"error": {"kind": kind, "exit_code": code, "meaning": EXIT_CODES[code], "fact": fact, "hint": hint}}
-
-
-def printable(text: str) -> str:
-    """The text without control characters: a hostile file's name must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from swiftdeploy.bundle import Manifest
+from swiftdeploy.bundle import ArtifactRecord, Manifest
 from swiftdeploy.cli.table import table_of
 from swiftdeploy.report import Leg, ParityReport
 
@@ -38,6 +38,21 @@ def summary(manifest: Manifest, *, width: int) -> Table:
             MARKS[artifact.parity.verdict] if artifact.parity else "not checked",
         )
     return table
+
+
+def mixed(artifact: ArtifactRecord) -> list[str]:
+    """What `auto` kept in fp32, a line an op, under a line that says what it cost; none for another precision."""
+    found = artifact.mixed
+    if found is None:
+        return []
+    if not found.kept:
+        return [f"{artifact.path}: plain fp16 passes, no op is kept in fp32"]
+    more = artifact.bytes - found.fp16_bytes
+    head = f"{artifact.path}: {len(found.kept)} ops in fp32, {more:+,} bytes ({more / found.fp16_bytes:+.2%})"
+    return [
+        f"{head}; {found.fp16_reason}",
+        *(f"  {op.op} {op.name}{f' in {op.place}' if op.place else ''}: {op.reason}" for op in found.kept),
+    ]
 
 
 def reports(found: Sequence[ParityReport], *, width: int) -> Table:

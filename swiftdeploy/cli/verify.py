@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,10 @@ from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 
+if TYPE_CHECKING:
+    from swiftdeploy.pipeline.rebuild import Rebuild
+    from swiftdeploy.pipeline.verify import Verification
+
 
 def verify(
     path: Annotated[
@@ -21,9 +25,20 @@ def verify(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Compare with these weights, not with the golden data alone.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="For a lone artifact with --checkpoint.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="For a lone artifact, or to allow a rebuild.")
+    ] = None,
     attention: Attention = None,
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, with --checkpoint.")] = None,
+    preprocessing: Annotated[
+        bool, typer.Option("--preprocessing", help="With --checkpoint: from image files to scores, by both roads.")
+    ] = False,
+    signature: Annotated[
+        Path | None, typer.Option("--signature", metavar="PUBKEY", help="It must be signed with this key, in PEM.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Export again from what is recorded, and compare every byte.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -31,26 +46,63 @@ def verify(
 ) -> None:
     """Re-hash a bundle and re-check its numbers against the oracle's.
 
+    --signature checks who vouches for it, --rebuild that its checkpoint and options give these very bytes.
+
     In a folder with a swiftdeploy.toml, the bundles of the models that it names are verified.
 
     Example: swiftdeploy verify dist/swiftformer_xs
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    paths = [path] if path is not None else _from_config()
-    from swiftdeploy.cli import render
-    from swiftdeploy.pipeline import against
+    if preprocessing and (checkpoint is None or rebuild):
+        raise UsageError("--preprocessing compares with training's", hint="give --checkpoint, and no --rebuild")
+    if rebuild and attention is not None:
+        raise UsageError("a rebuild takes the attention from the bundle", hint="leave --attention out")
+    targets = [(path, checkpoint)] if path is not None else _from_config(checkpoint, rebuild=rebuild)
+    signers = _signers(targets, signature) if signature is not None else []
+    rebuilt = [_rebuild(each, weights, model, images) for each, weights in targets] if rebuild else []
     from swiftdeploy.pipeline import verify as check
 
     results = []
-    for each in paths:
-        if checkpoint is not None:
-            results.append(against.verify_against(each, checkpoint, model=model, attention=attention, images=images))
-        elif each.is_dir() and each.suffix != ".mlpackage":
+    for each, weights in targets:
+        if weights is not None and preprocessing:
+            from swiftdeploy.pipeline.preprocessing import verify_preprocessing
+
+            results.append(verify_preprocessing(each, weights, model=model, attention=attention, images=images))
+        elif weights is not None and not rebuild:
+            from swiftdeploy.pipeline import against  # the one way that needs torch
+
+            results.append(against.verify_against(each, weights, model=model, attention=attention, images=images))
+        elif check.is_bundle(each) or rebuild:
             results.append(check.verify_bundle(each))
         else:
             results.append(check.verify_artifact(each))
+    _show(results, signers, rebuilt, json=json)
+
+
+def _signers(targets: list[tuple[Path, str | None]], key: Path) -> list[str]:
+    from swiftdeploy.pipeline import signing
+
+    return [signing.verify_signature(path, key) for path, _ in targets]
+
+
+def _rebuild(path: Path, weights: str | None, model: str | None, images: Path | None) -> Rebuild:
+    from swiftdeploy.pipeline.rebuild import rebuild
+
+    return rebuild(path, weights, model=model, images=images)
+
+
+def _show(results: list[Verification], signers: list[str], rebuilt: list[Rebuild], *, json: bool) -> None:
+    from swiftdeploy.cli import render
+
     if json:
-        output.document({"verified": [{"path": str(r.path), "files": r.files, "reports": r.reports} for r in results]})
+        plain: dict[str, Any] = {
+            "verified": [{"path": str(r.path), "files": r.files, "reports": r.reports} for r in results]
+        }
+        if signers:
+            plain["signed"] = signers
+        if rebuilt:
+            plain["rebuilt"] = [{"path": str(r.path), "files": r.files, "taken_over": r.taken_over} for r in rebuilt]
+        output.document(plain)
         return
     screen = console.stdout()
     for result in results:
@@ -61,9 +113,15 @@ def verify(
             "numbers agree" if result.reports else "runs and is finite; give --checkpoint to compare with weights"
         )
         screen.print(escape(f"{result.path}: {files}{compared}"), soft_wrap=True)
+    for result, key in zip(results, signers, strict=bool(signers)):
+        screen.print(escape(f"{result.path}: signed by key {key[:16]}"), soft_wrap=True)
+    for again in rebuilt:
+        but = f"; not compared: {', '.join(again.taken_over)}" if again.taken_over else ""
+        screen.print(escape(f"{again.path}: rebuilt, {again.files} files with the same bytes{but}"), soft_wrap=True)
 
 
-def _from_config() -> list[Path]:
+def _from_config(checkpoint: str | None, *, rebuild: bool) -> list[tuple[Path, str | None]]:
+    """The bundle of every model of the file; for a rebuild with the checkpoint that the file names."""
     path = Path(config.FILE_NAME)
     if not path.is_file():
         raise UsageError(
@@ -71,4 +129,7 @@ def _from_config() -> list[Path]:
             hint="swiftdeploy verify dist/NAME",
         )
     read = config.read_config(path)
-    return [read.folder / read.output / name for name, _ in read.models]
+    return [
+        (read.folder / read.output / name, read.path(entry.checkpoint) if rebuild and not checkpoint else checkpoint)
+        for name, entry in read.models
+    ]

@@ -57,6 +57,27 @@ SHAPERS = (
 CASTS = (aten.to.dtype, aten._to_copy.default, aten.to.dtype_layout)
 FRESH = (aten.clone.default, aten.contiguous.default, *CASTS)  # these alone may answer with memory of their own
 VIEWS = (*SHAPERS, aten.transpose.int, aten.permute.default, aten.select.int, aten.slice.Tensor, aten.unsqueeze.default)
+# Calls whose value follows from their arguments' shapes alone: masks and grids that forward makes anew each time.
+FACTORIES = (
+    aten.arange.default,
+    aten.arange.start,
+    aten.arange.start_step,
+    aten.eye.default,
+    aten.eye.m,
+    aten.full.default,
+    aten.linspace.default,
+    aten.ones.default,
+    aten.scalar_tensor.default,
+    aten.zeros.default,
+)
+LIKES = (
+    aten.full_like.default,
+    aten.new_full.default,
+    aten.new_ones.default,
+    aten.new_zeros.default,
+    aten.ones_like.default,
+    aten.zeros_like.default,
+)
 CHECKS = (aten._assert_tensor_metadata.default,)  # torch.export leaves one before each cast; nothing reads it
 BROADCASTING = (ADD, SUB, MUL, DIV, aten.maximum.default, aten.minimum.default)
 SOFTMAX = (aten.softmax.int, aten._softmax.default)
@@ -84,18 +105,32 @@ def remove_identities(graph: fx.GraphModule, images: Tensor) -> Outcome:
 
 
 def fold_constants(graph: fx.GraphModule, images: Tensor) -> Outcome:
-    """Compute what depends on constants alone, once, now."""
+    """Compute what depends on constants and static shapes alone, once, now."""
     del images
     for node in list(graph.graph.nodes):
-        if node.op != "call_function" or not node.all_input_nodes or not isinstance(node.meta.get("val"), torch.Tensor):
+        if node.op != "call_function" or not isinstance(node.meta.get("val"), torch.Tensor):
             continue
-        # A call that writes into its argument would write into the oracle's own buffer.
-        if overwrites(node) or any(constant(graph, source) is None for source in node.all_input_nodes):
-            continue
-        value = node.target(*fx.map_arg(node.args, lambda n: constant(graph, n)), **node.kwargs)
-        stem = str(node.all_input_nodes[0].target)
-        replace(graph, node, add_constant(graph, stem, value, node))
+        value = _constant_value(graph, node)
+        if value is not None:
+            stem = str(node.all_input_nodes[0].target) if node.all_input_nodes else node.name
+            replace(graph, node, add_constant(graph, node.name if is_call(node, *LIKES) else stem, value, node))
     return Outcome()
+
+
+def _constant_value(graph: fx.GraphModule, node: fx.Node) -> Tensor | None:
+    """The value of a call that is the same for every input; None for any other call."""
+    # A call that writes into its argument would write into the oracle's own buffer, and one that is written into
+    # is no constant.
+    if overwrites(node) or _written(node):
+        return None
+    if is_call(node, *LIKES):
+        source = arg(node, 0).meta["val"]
+        like = torch.empty(source.shape, dtype=source.dtype)
+        return node.target(like, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    known = node.all_input_nodes or is_call(node, *FACTORIES)
+    if not known or any(constant(graph, source) is None for source in node.all_input_nodes):
+        return None
+    return node.target(*fx.map_arg(node.args, lambda n: constant(graph, n)), **node.kwargs)  # type: ignore[operator]
 
 
 def remove_singleton_softmax(graph: fx.GraphModule, images: Tensor) -> Outcome:

@@ -93,27 +93,39 @@ class MacCounter:
 Sizes = Mapping[str, Shape]
 
 
+def convolution(elements: Shape, weight: Shape) -> int:
+    """Multiply-accumulates of a convolution: each element of `elements` meets every axis of `weight` but the first.
+
+    `elements` is the output's shape; the input's for a transposed convolution, which spreads what it reads.
+    """
+    return math.prod(elements) * math.prod(weight[1:])
+
+
+def product(out: Shape, inner: int) -> int:
+    """Multiply-accumulates of a matrix product: each element of the output is a sum over `inner` products."""
+    return math.prod(out) * inner
+
+
 def _conv(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
-    return math.prod(out) * math.prod(sizes["weight"][1:])
+    return convolution(out, sizes["weight"])
 
 
-# A transposed convolution spreads each input element, where a convolution gathers each output element.
 def _conv_transpose(_: MacCounter, __: Operation, sizes: Sizes, ___: Shape) -> int:
-    return math.prod(sizes["x"]) * math.prod(sizes["weight"][1:])
+    return convolution(sizes["x"], sizes["weight"])
 
 
 def _linear(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
-    return math.prod(out) * sizes["weight"][-1]
+    return product(out, sizes["weight"][-1])
 
 
 def _matmul(counter: MacCounter, operation: Operation, sizes: Sizes, out: Shape) -> int:
     # The axis that is summed over is x's last one, or its second last if x is turned.
     transposed = counter.is_true(operation, "transpose_x") and len(sizes["x"]) > 1
-    return math.prod(out) * sizes["x"][-2 if transposed else -1]
+    return product(out, sizes["x"][-2 if transposed else -1])
 
 
 def _einsum(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:
-    return math.prod(out) * sizes["values"][-1]
+    return product(out, sizes["values"][-1])
 
 
 def _attention(_: MacCounter, __: Operation, sizes: Sizes, out: Shape) -> int:

@@ -62,6 +62,14 @@ PACKED_BITS = {"uint1": 1, "uint2": 2, "uint3": 3, "uint4": 4, "int4": 4, "uint6
 _HINT = "copy or export the package again; its weight file is damaged"
 
 
+def stored_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """How many bytes a tensor of this dtype and shape takes, packed as a blob file packs it; 0 for text."""
+    count = math.prod(shape)
+    if dtype in PACKED_BITS:
+        return -(-count * PACKED_BITS[dtype] // 8)
+    return count * STORED[dtype].itemsize if dtype in STORED else 0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Blobs:
     """An open blob file: its bytes, mapped copy-on-write, so that nothing here can change the file."""
@@ -119,7 +127,7 @@ def decode(data: np.ndarray, *, dtype: str, shape: tuple[int, ...], where: str) 
     """
     count = math.prod(shape)
     bits = PACKED_BITS.get(dtype)
-    expected = -(-count * bits // 8) if bits else count * STORED[dtype].itemsize
+    expected = stored_bytes(dtype, shape)
     if data.size != expected:
         raise ArtifactError(f"{where} holds {data.size} bytes, {dtype} of shape {shape} takes {expected}", hint=_HINT)
     if bits:

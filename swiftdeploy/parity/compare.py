@@ -18,6 +18,7 @@ from swiftdeploy.precision import parse
 from swiftdeploy.report import OutputParity, Verdict, WeightParity
 
 Arrays = Mapping[str, NDArray[Any]]
+FAILED_DB = -999.0  # where nothing could be compared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +47,19 @@ def gate(precision: str) -> Gate:
 def outputs(
     reference: Arrays, candidate: Arrays, *, precision: str, samples: Sequence[str]
 ) -> tuple[OutputParity, ...]:
-    """The verdict on every output; a missing, extra, mis-shaped or non-finite one fails with the reason."""
+    """The verdict on every output at the gate of its precision; see `held_to`."""
+    return held_to(reference, candidate, gate=gate(precision), samples=samples)
+
+
+def held_to(
+    reference: Arrays, candidate: Arrays, *, gate: Gate, samples: Sequence[str], flips_fail: bool = True
+) -> tuple[OutputParity, ...]:
+    """The verdict on every output at a gate; a missing, extra, mis-shaped or non-finite one fails with the reason.
+
+    So does another winning class, unless the error explains it or `flips_fail` is off.
+    """
     found = [
-        _one(name, reference[name], candidate[name], gate(precision), samples)
+        _one(name, reference[name], candidate[name], gate, samples, flips_fail)
         if name in candidate
         else _failed(name, "the artifact does not return it", samples)
         for name in reference
@@ -70,10 +81,13 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     Converters rename, transpose and merge equal tensors, so a tensor counts as found under its own name, or anywhere
     with the same values (then also in another layout). Single numbers are left to the outputs.
     """
-    dtype = np.float16 if parse(precision).compute == "fp16" else np.float32
-    with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
-        wanted = {name: value.astype(dtype) for name, value in expected.items() if _weighty(value)}
     present = {name: value for name, value in stored.items() if _weighty(value)}
+    with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
+        wanted = {
+            name: value.astype(_stored_dtype(name, value, present, precision))
+            for name, value in expected.items()
+            if _weighty(value)
+        }
     values = {_fingerprint(value) for value in present.values()}
     problems = [
         f"{name}: {problem}" for name, value in wanted.items() if (problem := _problem(name, value, present, values))
@@ -87,8 +101,24 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(problems + strays))
 
 
+def _stored_dtype(name: str, value: NDArray[Any], present: Arrays, precision: str) -> Any:
+    """The dtype that a tensor is to be stored in. "auto" leaves it to the artifact, tensor by tensor."""
+    known = parse(precision)
+    if known.kind != "auto":
+        return np.float16 if known.compute == "fp16" else np.float32
+    if name in present:
+        return present[name].dtype
+    exact = _fingerprint(value.astype(np.float32)) in {_fingerprint(v) for v in present.values() if v.itemsize == 4}
+    return np.float32 if exact else np.float16
+
+
 def _one(
-    name: str, reference: NDArray[Any], candidate: NDArray[Any], gate: Gate, samples: Sequence[str]
+    name: str,
+    reference: NDArray[Any],
+    candidate: NDArray[Any],
+    gate: Gate,
+    samples: Sequence[str],
+    flips_fail: bool,
 ) -> OutputParity:
     if reference.shape != candidate.shape:
         return _failed(name, f"shape {candidate.shape}, expected {reference.shape}", samples)
@@ -106,7 +136,7 @@ def _one(
     top1, top5 = (None if a is None else sum(a) / len(a) for a in agreements)
     verdict: Verdict = "pass" if ratios[low] >= gate.passes else "warn" if ratios[low] >= gate.fails else "fail"
     reason = "" if verdict == "pass" else f"{ratios[low]:.1f} dB on {samples[low]}, gate {gate.passes:.0f} dB"
-    if top1 is not None and top1 < 1.0:
+    if flips_fail and top1 is not None and top1 < 1.0:
         flipped = agreements[0].index(False) if agreements[0] else 0
         verdict, reason = "fail", f"another class wins on {samples[flipped]}, by more than the error explains"
     return OutputParity(
@@ -127,7 +157,7 @@ def _one(
 def _failed(name: str, reason: str, samples: Sequence[str]) -> OutputParity:
     return OutputParity(
         name=name,
-        psnr_db=-999.0,
+        psnr_db=FAILED_DB,
         relative_l2=999.0,
         cosine=0.0,
         max_abs=0.0,
@@ -139,7 +169,7 @@ def _failed(name: str, reason: str, samples: Sequence[str]) -> OutputParity:
 
 def _finite(value: float) -> float:
     """JSON has no infinities; a ratio beyond any real one stands in."""
-    return max(-999.0, min(999.0, value))
+    return max(FAILED_DB, min(-FAILED_DB, value))
 
 
 def _weighty(value: NDArray[Any]) -> bool:

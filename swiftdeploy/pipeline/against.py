@@ -10,10 +10,12 @@ from swiftdeploy.bundle import read_bundle
 from swiftdeploy.errors import UsageError
 from swiftdeploy.parity import compare
 from swiftdeploy.pipeline import parity
+from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject, truth_of
-from swiftdeploy.pipeline.verify import Verification, verify_bundle
+from swiftdeploy.pipeline.trust import vouched_model
+from swiftdeploy.pipeline.verify import Verification, is_bundle, verify_bundle
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runtimes import Runtime, open_artifact
 from swiftdeploy.spec import ExportOptions, Precision
@@ -21,9 +23,13 @@ from swiftdeploy.spec import ExportOptions, Precision
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """One model, as it would be exported, and the artifacts (path, precision) that claim to hold it."""
+    """One model, as it would be exported, and the artifacts (path, precision) that claim to hold it.
+
+    `outputs` are the names of the model's outputs, in order.
+    """
 
     request: ExportRequest
+    outputs: tuple[str, ...]
     artifacts: tuple[tuple[Path, Precision], ...]
 
 
@@ -32,15 +38,12 @@ def verify_against(
 ) -> Verification:
     """Compare every artifact at `path` with the model that the checkpoint gives.
 
-    A bundle is first verified by itself and says which model it holds; a lone artifact needs `model`. Raises
+    A bundle is first verified by itself and says which model it holds; a lone artifact needs `model`, and so does a
+    bundle of a model outside the catalog, whose code would be run. Raises
     UsageError, CheckpointError, ArtifactError, or ParityError naming the leg that fails.
     """
-    if path.is_dir() and path.suffix != ".mlpackage":
-        files = verify_bundle(path).files
-        claim = _bundle_claim(path, checkpoint, attention=attention, images=images)
-    else:
-        files = 0
-        claim = _lone_claim(path, checkpoint, model=model, attention=attention, images=images)
+    files = verify_bundle(path).files if is_bundle(path) else 0
+    claim = claim_of(path, checkpoint, model=model, attention=attention, images=images)
     with console.step(f"loading {checkpoint} as {claim.request.model}"):
         subject = load_subject(claim.request)
         truth = truth_of(subject, subject.oracle, subject.samples)
@@ -48,6 +51,13 @@ def verify_against(
     for report in reports:
         refuse(report.subject, report, hint="the artifact was made from other weights, or by a converter that is wrong")
     return Verification(path=path, files=files, reports=reports)
+
+
+def claim_of(path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None) -> Claim:
+    """What the bundle or the lone artifact at `path` claims to be. Raises UsageError or ArtifactError."""
+    if is_bundle(path):
+        return _bundle_claim(path, checkpoint, model=model, attention=attention, images=images)
+    return _lone_claim(path, checkpoint, model=model, attention=attention, images=images)
 
 
 def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityReport:
@@ -60,11 +70,13 @@ def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityR
     return ParityReport(subject=path.name, precision=precision, gate_db=compare.gate(precision).passes, legs=legs)
 
 
-def _bundle_claim(path: Path, checkpoint: str, *, attention: str | None, images: Path | None) -> Claim:
+def _bundle_claim(
+    path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None
+) -> Claim:
     bundle = read_bundle(path)
     manifest = bundle.manifest
     request = ExportRequest(
-        model=manifest.model.factory if manifest.model.family == "custom" else manifest.model.name,
+        model=vouched_model(path.name, manifest.recipe, model),
         destination=path,
         checkpoint=checkpoint,
         attention=attention or manifest.model.attention or None,
@@ -80,7 +92,11 @@ def _bundle_claim(path: Path, checkpoint: str, *, attention: str | None, images:
     )
     # An .ort file's weights cannot be read back; its .onnx twin is compared.
     readable = [artifact for artifact in manifest.artifacts if not artifact.path.endswith(".ort")]
-    return Claim(request=request, artifacts=tuple((bundle.file(a.path), a.precision) for a in readable))
+    return Claim(
+        request=request,
+        outputs=tuple(output.name for output in manifest.outputs),
+        artifacts=tuple((bundle.file(a.path), a.precision) for a in readable),
+    )
 
 
 def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None) -> Claim:
@@ -101,7 +117,9 @@ def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: st
     request = ExportRequest(
         model=model, destination=path, checkpoint=checkpoint, attention=attention, images=images, options=options
     )
-    return Claim(request=request, artifacts=((path, _precision(runtime)),))
+    # A classifier answers with probabilities in the place of the model's one output.
+    outputs = ("logits",) if PROBABILITIES in runtime.outputs else runtime.outputs
+    return Claim(request=request, outputs=outputs, artifacts=((path, _precision(runtime)),))
 
 
 def _precision(runtime: Runtime) -> Precision:

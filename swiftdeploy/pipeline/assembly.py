@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from swiftdeploy import bundle
+from swiftdeploy.bundle import read_bundle
 from swiftdeploy.config import Config
 from swiftdeploy.errors import SwiftdeployError, worst_code
 from swiftdeploy.pipeline.cache import Made
@@ -68,10 +68,9 @@ def _judged(
 ) -> tuple[BundleSummary, tuple[Check, ...]]:
     latency = item.model.budgets.latency
     results = config.path(latency.results) if latency is not None else None
-    place = item.job.request.destination
-    summary = summary_of(place, accuracy=made.accuracy, results=None if results is None else Path(results))
-    files = len(bundle.read_manifest(place).files)
-    return summary, checks_of_bundle(made, files, summary, before, item.model.budgets)
+    shipped = read_bundle(item.job.request.destination)
+    summary = summary_of(shipped, accuracy=made.accuracy, results=None if results is None else Path(results))
+    return summary, checks_of_bundle(made, len(shipped.manifest.files), summary, before, item.model.budgets)
 
 
 def _failed(item: Planned, cache: CacheOutcome, failure: Failure | None) -> JobReport:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swiftdeploy.bundle import MANIFEST_NAME
+from swiftdeploy.bundle import MANIFEST_NAME, read_bundle
 from swiftdeploy.config import Config
 from swiftdeploy.errors import ArtifactError, ConfigError
 from swiftdeploy.pipeline.summary import summary_of
@@ -27,12 +27,12 @@ def baselines(config: Config) -> dict[str, BundleSummary]:
 
 def _baseline(path: Path, name: str, given: str) -> BundleSummary | None:
     if (path / MANIFEST_NAME).is_file():
-        return summary_of(path)
+        return summary_of(read_bundle(path))
     if path.is_file() or (path / REPORT_NAME).is_file():
         job = read_run(path).job(name)
         return job.summary if job is not None else None
     if (path / name / MANIFEST_NAME).is_file():
-        return summary_of(path / name)
+        return summary_of(read_bundle(path / name))
     if path.is_dir():
         if any(path.glob(f"*/{MANIFEST_NAME}")):
             return None

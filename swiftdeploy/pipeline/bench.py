@@ -103,7 +103,7 @@ def _prepare(bundle: Bundle, record: ArtifactRecord, threads: int) -> tuple[Mode
     if artifact_digest(path) != (record.bytes, record.sha256):
         raise ArtifactError(f"{record.path} is not the artifact that the manifest describes", hint="export again")
     begin = time.perf_counter_ns()
-    runtime = _open(path, threads)
+    runtime = open_artifact(path, threads=threads)
     load_ns = time.perf_counter_ns() - begin
     inputs, outputs = bundle.golden()
     spec = runtime.inputs[0]
@@ -118,14 +118,6 @@ def _prepare(bundle: Bundle, record: ArtifactRecord, threads: int) -> tuple[Mode
         predict=functools.partial(runtime.run, {spec.name: batch}), parity=parity, load_ns=max(load_ns, 1)
     )
     return _model(record, runtime, batch.shape, outputs), runner
-
-
-def _open(path: Path, threads: int) -> Runtime:
-    if path.suffix == ".mlpackage":
-        return open_artifact(path)
-    from swiftdeploy.runtimes import onnx
-
-    return onnx.open_model(path, threads=threads)
 
 
 def _model(

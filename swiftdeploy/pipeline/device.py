@@ -15,13 +15,14 @@ from typing import NoReturn
 
 from swiftdeploy import catalog, console
 from swiftdeploy.bundle import (
+    ENVELOPE_NAME,
     MANIFEST_NAME,
     Bundle,
     DeviceRecord,
-    encode,
+    attest,
+    payload_records,
     read_bundle,
-    records,
-    staged,
+    rewritten,
     tree_digest,
 )
 from swiftdeploy.errors import ArtifactError, UsageError
@@ -182,15 +183,15 @@ def _store(found: Sequence[Imported], bundle: Bundle) -> tuple[Imported, ...]:
 
 
 def _rewrite(bundle: Bundle, added: Mapping[str, tuple[Path, DeviceRecord]]) -> None:
-    destination = bundle.path.resolve()
-    with staged(destination, force=True) as folder:
-        shutil.copytree(destination, folder, dirs_exist_ok=True)
-        if records(folder, leave_out=frozenset({MANIFEST_NAME})) != bundle.manifest.files:
-            raise ArtifactError(f"{bundle.path.name} changed while it was read", hint="import again")
+    with rewritten(bundle) as folder:
+        if (folder / ENVELOPE_NAME).exists():
+            # What was signed said nothing of these results, so that signature cannot stay.
+            (folder / ENVELOPE_NAME).unlink()
+            console.note("[yellow]·[/yellow] the signature covered the bundle without these results: sign it again")
         (folder / FOLDER).mkdir(exist_ok=True)
         for name, (source, _) in added.items():
             shutil.copyfile(source, folder / name)
-        files = records(folder, leave_out=frozenset({MANIFEST_NAME}))
+        files = payload_records(folder)
         device = (*bundle.manifest.device, *(record for _, record in added.values()))
         manifest = dataclasses.replace(
             bundle.manifest,
@@ -198,7 +199,7 @@ def _rewrite(bundle: Bundle, added: Mapping[str, tuple[Path, DeviceRecord]]) -> 
             files=files,
             tree_sha256=tree_digest(files),
         )
-        (folder / MANIFEST_NAME).write_text(encode(manifest), encoding="utf-8")
+        attest(folder, manifest)
 
 
 def _record(measurement: Measurement) -> DeviceRecord:

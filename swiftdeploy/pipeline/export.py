@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from swiftdeploy import bundle, console
 from swiftdeploy.errors import SwiftdeployError
-from swiftdeploy.pipeline import parity
-from swiftdeploy.pipeline.program import PROBABILITIES, Built
+from swiftdeploy.pipeline import mixed, parity, placing
+from swiftdeploy.pipeline.conversion import convert
+from swiftdeploy.pipeline.program import PROBABILITIES
+from swiftdeploy.pipeline.recipe import recipe_of
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
-from swiftdeploy.pipeline.scratch import scratch
 from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
+from swiftdeploy.pipeline.threads import one_thread
 from swiftdeploy.pipeline.versions import versions
-from swiftdeploy.report import ParityReport
+from swiftdeploy.precision import parse
+from swiftdeploy.report import MixedPrecision, ParityReport
 from swiftdeploy.runtimes import open_artifact
 from swiftdeploy.spec import Precision, TargetName
 
@@ -53,21 +55,10 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: how many share a sum decides its last bit, and the manifest records what was measured."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def export(request: ExportRequest) -> ExportResult:
     """Write the verified bundle of one model. Raises what the first failing stage raises, and writes nothing then."""
     bundle.check_destination(request.destination, force=request.force)
-    with _one_thread():
+    with one_thread():
         return _export(request, _Clock())
 
 
@@ -91,6 +82,11 @@ def _artifact(
     subject: Subject, pair: Pair, folder: Path, target: TargetName, precision: Precision, clock: _Clock
 ) -> list[bundle.ArtifactRecord]:
     name = f"{subject.spec.name}-{precision}"
+    if pair.stress is not None and parse(precision).kind == "auto":
+        with clock.stage("search", f"searching the fewest ops to keep in fp32 for {target} {precision}"):
+            found = mixed.export_mixed(subject, pair.real, pair.stress, folder, name, precision)
+        refuse(found.path.name, found.report, hint="nothing was written; --precision fp32 passes")
+        return [_record(found.path, subject, target=target, precision=precision, report=found.report, kept=found.mixed)]
     with clock.stage("convert", f"converting to {target} {precision}"):
         paths = convert(subject, pair.real.built, folder, name, target, precision)
     report: ParityReport | None = None
@@ -107,44 +103,6 @@ def _artifact(
     return [_record(path, subject, target=target, precision=precision, report=report) for path in paths]
 
 
-def convert(
-    subject: Subject, built: Built, folder: Path, name: str, target: TargetName, precision: Precision
-) -> list[Path]:
-    """Write one target and precision into `folder`: one path, or two where .ort is wanted beside .onnx."""
-    options = subject.options
-    if target == "coreml":
-        with console.quiet():
-            from swiftdeploy.targets import coreml
-
-        path = folder / f"{name}{coreml.SUFFIX}"
-        with scratch(folder):
-            coreml.convert(
-                built.classifier or built.program,
-                path,
-                precision=precision,
-                min_ios=options.min_ios,
-                input_kind=options.input_kind,
-                labels=subject.labels,
-                metadata=options.metadata,
-            )
-        return [path]
-    with console.quiet():
-        from swiftdeploy.targets import onnx
-
-    path = folder / f"{name}{onnx.SUFFIX}"
-    with scratch(folder):
-        onnx.convert(
-            built.program,
-            path,
-            precision=precision,
-            opset=options.opset,
-            dynamic_batch=options.dynamic_batch,
-            labels=subject.labels,
-            metadata=options.metadata,
-        )
-        return [path, onnx.to_ort(path)] if options.ort else [path]
-
-
 def _record(
     path: Path,
     subject: Subject,
@@ -152,6 +110,7 @@ def _record(
     target: TargetName,
     precision: Precision,
     report: ParityReport | None,
+    kept: MixedPrecision | None = None,
 ) -> bundle.ArtifactRecord:
     runtime = open_artifact(path)
     size, digest = bundle.artifact_digest(path)
@@ -172,13 +131,14 @@ def _record(
         outputs=runtime.outputs,
         ops=runtime.op_counts(),
         parity=report,
+        mixed=kept,
     )
 
 
 def _finish(
     subject: Subject, pair: Pair, fusion: ParityReport, artifacts: Sequence[bundle.ArtifactRecord], folder: Path
 ) -> bundle.Manifest:
-    """Write labels, golden data and the manifest into the staging folder."""
+    """Write labels, golden data, the manifest and what vouches for them into the staging folder."""
     if subject.labels:
         (folder / LABELS_FILE).write_text("\n".join(subject.labels) + "\n", encoding="utf-8")
     golden = _golden(subject, pair.real, folder)
@@ -195,6 +155,7 @@ def _finish(
             attention=str(loaded.arguments.get("attention", "")),
             arguments=dict(loaded.arguments),
         ),
+        recipe=recipe_of(subject),
         provenance=loaded.provenance,
         input_kind=subject.options.input_kind,
         inputs=built.program.inputs,
@@ -208,11 +169,11 @@ def _finish(
         ops_after=built.ops_after,
         artifacts=tuple(artifacts),
         golden=golden,
-        placement=(),
+        placement=placing.records(folder / artifact.path for artifact in artifacts),
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )
-    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(manifest), encoding="utf-8")
+    bundle.attest(folder, manifest)
     return manifest
 
 

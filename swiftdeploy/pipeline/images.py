@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from swiftdeploy.errors import UsageError
+from swiftdeploy.evaluation.decode import SUFFIXES, read_pixels
+from swiftdeploy.evaluation.preprocess import fit
 from swiftdeploy.parity.samples import Sample
 from swiftdeploy.spec import Preprocessing
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 AT_MOST = 16
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def read_images(folder: Path, size: tuple[int, int], preprocessing: Preprocessing) -> tuple[Sample, ...]:
@@ -21,6 +21,12 @@ def read_images(folder: Path, size: tuple[int, int], preprocessing: Preprocessin
 
     Raises UsageError for a folder without images or an image that does not read.
     """
+    pictures = read_pictures(folder, channels=len(preprocessing.mean))
+    return tuple(Sample(name=name, image=fit(picture, size, preprocessing)) for name, picture in pictures)
+
+
+def read_pictures(folder: Path, *, channels: int) -> tuple[tuple[str, Image.Image], ...]:
+    """(name, decoded image of its own size) of up to 16 images below a folder, evenly chosen. Raises UsageError."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", hint="give a folder with images to --images")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -29,32 +35,4 @@ def read_images(folder: Path, size: tuple[int, int], preprocessing: Preprocessin
             f"{folder} holds no images", hint=f"it should hold files such as {', '.join(sorted(SUFFIXES))}"
         )
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(AT_MOST, len(paths))).round().astype(int)]
-    return tuple(
-        Sample(name=path.relative_to(folder).as_posix(), image=read_image(path, size, preprocessing)) for path in chosen
-    )
-
-
-def read_image(path: Path, size: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:
-    """One image file as uint8 (height, width, channels). Raises UsageError where it does not read."""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("L" if len(preprocessing.mean) == 1 else "RGB")
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path} is no readable image: {error}", hint="remove or replace it") from error
-    pixels = np.asarray(_fit(image, size, preprocessing), np.uint8)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
-
-
-def _fit(image: Image.Image, size: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
-    """Resize the shorter side (or, squashing, both sides) and crop the centre, scaled to `size` where that differs."""
-    height, width = size
-    resample = _FILTERS[preprocessing.interpolation]
-    if preprocessing.squash:
-        return image.resize((width, height), resample)
-    margin = preprocessing.resize / preprocessing.crop
-    factor = max(height * margin / image.height, width * margin / image.width)
-    scaled = image.resize(
-        (max(width, round(image.width * factor)), max(height, round(image.height * factor))), resample
-    )
-    left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
-    return scaled.crop((left, top, left + width, top + height))
+    return tuple((path.relative_to(folder).as_posix(), read_pixels(path, channels=channels)) for path in chosen)

@@ -44,6 +44,11 @@ def answers(
 ) -> dict[str, NDArray[Any]]:
     """The eager oracle's outputs over all samples, sample axis first, in fp32."""
     inputs = torch.from_numpy(to_input([s.image for s in samples], preprocessing, "tensor"))
+    return run_oracle(oracle, inputs, names, batch=batch)
+
+
+def run_oracle(oracle: nn.Module, inputs: torch.Tensor, names: Sequence[str], *, batch: int) -> dict[str, NDArray[Any]]:
+    """The eager oracle's outputs by name for inputs (N, C, H, W), `batch` at a time, in fp32."""
     parts: list[tuple[torch.Tensor, ...]] = []
     with torch.no_grad():
         for start in range(0, len(inputs), batch):

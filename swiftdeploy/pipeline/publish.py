@@ -20,8 +20,7 @@ def publish(source: Path, destination: Path) -> None:
         return
     with bundle.staged(destination, force=True) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-        copied = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
-        if copied != manifest.files or bundle.read_manifest(folder) != manifest:
+        if bundle.read_bundle(folder).manifest != manifest:
             raise ArtifactError(f"{destination.name} was damaged while it was copied", hint="check the disk, run again")
 
 

@@ -91,7 +91,7 @@ def _outcomes(planned: Sequence[Planned], options: RunOptions) -> Generator[Outc
         return
 
     def started(job: Job) -> None:
-        console.note(f"[dim]·[/dim] {job.name}: {', '.join(job.artifacts)}")
+        console.note(f"[dim]·[/dim] {escape(job.name)}: {', '.join(job.artifacts)}")
 
     if options.scheduler is not None:
         executed = run_there(waiting, scheduler=options.scheduler, work=options.work, started=started)
@@ -122,7 +122,7 @@ def _without_work(item: Planned) -> Outcome | None:
 
 def _tell(outcome: Outcome) -> None:
     if outcome.failure is not None:
-        console.note(f"[red]✗[/red] {outcome.name}: {escape(outcome.failure.fact)}")
+        console.note(f"[red]✗[/red] {escape(outcome.name)}: {console.plain(outcome.failure.fact)}")
     else:
         how = "cached" if outcome.cache.state == "hit" else "made and verified"
-        console.note(f"[green]✓[/green] {outcome.name}: {how}")
+        console.note(f"[green]✓[/green] {escape(outcome.name)}: {how}")

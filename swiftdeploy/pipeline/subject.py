@@ -28,6 +28,7 @@ STRESS_SAMPLES = frozenset({"natural_0", "natural_1", "natural_2", "natural_3", 
 class Subject:
     """What the stages after loading work on. `synthetic` samples are ours, `images` the user's."""
 
+    request: ExportRequest
     spec: ModelSpec
     loaded: Loaded
     options: ExportOptions
@@ -75,6 +76,7 @@ def load_subject(request: ExportRequest) -> Subject:
     classes = _classes(loaded.module, example)
     labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
     return Subject(
+        request=request,
         spec=spec,
         loaded=loaded,
         options=replace(request.options, labels=labels),

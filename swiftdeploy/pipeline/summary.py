@@ -1,21 +1,21 @@
-"""What reports show of a bundle, from its manifest and its stored results."""
+"""A bundle as reports and comparisons see it: its manifest's facts, and the figures that devices brought back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from swiftdeploy.bundle import MANIFEST_NAME, Manifest, read_manifest
+from swiftdeploy.bundle import Bundle
 from swiftdeploy.runs import Accuracy, ArtifactSummary, BundleSummary, Latency
 from swiftdeploy.spec import to_plain
 
 
-def summary_of(path: Path, *, accuracy: Sequence[Accuracy] = (), results: Path | None = None) -> BundleSummary:
-    """The summary of the bundle at `path`, with device results stored in it or in the folder `results`.
+def summary_of(bundle: Bundle, *, accuracy: Sequence[Accuracy] = (), results: Path | None = None) -> BundleSummary:
+    """The summary of a bundle that was read, with device results stored in it or in the folder `results`.
 
-    Raises ArtifactError for a damaged manifest or result.
+    Raises ArtifactError where a result does not check out, UsageError for a folder without results.
     """
-    manifest = read_manifest(path)
+    manifest = bundle.manifest
     return BundleSummary(
         tool=manifest.tool,
         model=manifest.model.name,
@@ -26,7 +26,7 @@ def summary_of(path: Path, *, accuracy: Sequence[Accuracy] = (), results: Path |
         input_kind=manifest.input_kind,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
-        bytes=sum(record.bytes for record in manifest.files) + (path / MANIFEST_NAME).stat().st_size,
+        bytes=sum(record.bytes for record in manifest.files),
         tree_sha256=manifest.tree_sha256,
         seal=manifest.seal,
         ops_before=manifest.ops_before,
@@ -35,41 +35,46 @@ def summary_of(path: Path, *, accuracy: Sequence[Accuracy] = (), results: Path |
         fusion_parity=manifest.fusion_parity,
         artifacts=tuple(
             ArtifactSummary(
-                path=record.path,
-                target=record.target,
-                precision=record.precision,
-                bytes=record.bytes,
-                sha256=record.sha256,
-                ops=record.ops,
-                parity=record.parity,
+                path=artifact.path,
+                target=artifact.target,
+                precision=artifact.precision,
+                bytes=artifact.bytes,
+                sha256=artifact.sha256,
+                ops=artifact.ops,
+                parity=artifact.parity,
             )
-            for record in manifest.artifacts
+            for artifact in manifest.artifacts
         ),
         placement=tuple(to_plain(record) for record in manifest.placement),
-        latency=_latency(path, manifest, results),
+        latency=_latency(bundle, results),
         accuracy=tuple(accuracy),
     )
 
 
-def _latency(path: Path, manifest: Manifest, results: Path | None) -> tuple[Latency, ...]:
-    """What devices measured of exactly these artifacts; results of other bytes say nothing about them."""
-    if not manifest.device and results is None:
+def _latency(bundle: Bundle, results: Path | None) -> tuple[Latency, ...]:
+    """Every figure of every artifact that a device measured; results of other bytes say nothing about it."""
+    if not bundle.manifest.device and results is None:
         return ()
     from swiftdeploy.pipeline.device import measurements  # with the harness, which few bundles need
 
-    places = [*([path] if manifest.device else []), *([results] if results is not None else [])]
-    artifacts = {record.sha256: record.path for record in manifest.artifacts}
-    found = {}
-    for run in (run for place in places for run in measurements(place)):
-        for pair in run.pairs:
-            if pair.sha256 in artifacts and pair.statistics is not None:
-                latency = Latency(
-                    artifact=artifacts[pair.sha256],
-                    device=run.device.column,
-                    unit=pair.unit,
-                    median_ms=pair.statistics.estimate_ms,
-                    p95_ms=pair.statistics.p95_ms,
-                    launch_id=run.launch_id,
-                )
-                found[run.launch_id, latency.artifact, latency.unit] = latency
-    return tuple(found[key] for key in sorted(found))
+    places = [*([bundle.path] if bundle.manifest.device else []), *([results] if results is not None else [])]
+    paths = {artifact.sha256: artifact.path for artifact in bundle.manifest.artifacts}
+    runs = [run for place in places for run in measurements(place)]
+    return _once(
+        Latency(
+            artifact=paths[pair.sha256],
+            device=run.device.column,
+            unit=pair.unit,
+            median_ms=pair.statistics.estimate_ms,
+            p95_ms=pair.statistics.p95_ms,
+            launch_id=run.launch_id,
+        )
+        for run in runs
+        for pair in run.pairs
+        if pair.statistics is not None and pair.sha256 in paths
+    )
+
+
+def _once(figures: Iterable[Latency]) -> tuple[Latency, ...]:
+    """The figures without those that lie in two places."""
+    return tuple({(row.launch_id, row.artifact, row.unit): row for row in figures}.values())

@@ -18,6 +18,7 @@ from swiftdeploy import console
 from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bundle
 from swiftdeploy.errors import ArtifactError, ParityError, SwiftdeployError, UsageError
 from swiftdeploy.parity import compare
+from swiftdeploy.pipeline.feeds import seeded_feeds
 from swiftdeploy.report import Leg, ParityReport
 from swiftdeploy.runtimes import open_artifact, run_samples
 
@@ -33,21 +34,18 @@ class Verification:
     reports: tuple[ParityReport, ...]
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a path is to be read as a bundle: a folder that is no package."""
+    return path.is_dir() and path.suffix != ".mlpackage"
+
+
 def verify_bundle(path: Path) -> Verification:
     """Re-hash every file, then run every artifact against the golden data.
 
     Raises ArtifactError for any byte that differs and ParityError for any number that does.
     """
-    with console.step(f"hashing {path}"):
-        bundle = read_bundle(path)
-        for artifact in bundle.manifest.artifacts:
-            if artifact_digest(bundle.file(artifact.path)) != (artifact.bytes, artifact.sha256):
-                raise ArtifactError(
-                    f"{artifact.path} is not the artifact that the manifest describes", hint="export again"
-                )
+    bundle = hashed(path)
     inputs, outputs = bundle.golden()
-    if not bundle.manifest.artifacts:
-        raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
     reports = tuple(_golden(bundle, artifact, inputs, outputs) for artifact in bundle.manifest.artifacts)
     failed = [report for report in reports if report.verdict == "fail"]
     if failed:
@@ -57,6 +55,20 @@ def verify_bundle(path: Path) -> Verification:
             hint="the bytes are intact, so a library changed: compare `swiftdeploy doctor` with the manifest",
         )
     return Verification(path=path, files=len(bundle.manifest.files), reports=reports)
+
+
+def hashed(path: Path) -> Bundle:
+    """The bundle at `path`, every byte of it checked. Raises ArtifactError for any that differs, or no artifact."""
+    with console.step(f"hashing {path}"):
+        bundle = read_bundle(path)
+        for artifact in bundle.manifest.artifacts:
+            if artifact_digest(bundle.file(artifact.path)) != (artifact.bytes, artifact.sha256):
+                raise ArtifactError(
+                    f"{artifact.path} is not the artifact that the manifest describes", hint="export again"
+                )
+    if not bundle.manifest.artifacts:
+        raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
+    return bundle
 
 
 def _golden(
@@ -70,7 +82,7 @@ def _golden(
             raise ArtifactError(f"the golden data lacks {', '.join(missing) or 'the input'}", hint="export again")
         samples = inputs[runtime.inputs[0].name].astype(np.float32)
         expected = {name: outputs[name] for name in names}
-        with _running(artifact.path):
+        with running(artifact.path):
             found = run_samples(runtime, samples)
         compared = compare.outputs(
             expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
@@ -81,7 +93,7 @@ def _golden(
 
 
 @contextlib.contextmanager
-def _running(name: str) -> Iterator[None]:
+def running(name: str) -> Iterator[None]:
     """A runtime's own failure as ours: what loads may still hold a graph that cannot be computed."""
     try:
         yield
@@ -100,16 +112,8 @@ def verify_artifact(path: Path, *, seed: int = 0) -> Verification:
     if not path.exists():
         raise UsageError(f"{path} does not exist", hint="name a bundle, an .mlpackage or an .onnx file")
     runtime = open_artifact(path)
-    generator = np.random.Generator(np.random.PCG64(seed))
-    with console.step(f"running {path.name}"):
-        feeds = {
-            spec.name: generator.integers(0, 256, [size or 1 for size in spec.shape]).astype(np.float32)
-            if spec.dtype == "uint8"
-            else generator.standard_normal([size or 1 for size in spec.shape]).astype(np.float32)
-            for spec in runtime.inputs
-        }
-        with _running(path.name):
-            answers = runtime.run(feeds)
+    with console.step(f"running {path.name}"), running(path.name):
+        answers = runtime.run(seeded_feeds(runtime.inputs, seed=seed))
     broken = sorted(name for name, value in answers.items() if value.dtype.kind == "f" and not np.isfinite(value).all())
     if broken:
         raise ParityError(f"{path.name} gives NaN or Inf in {', '.join(broken)}", hint="try --precision fp32")

@@ -96,6 +96,7 @@ def _answers(crew: list[_Worker]) -> Iterator[Outcome]:
             worker.job = None
             yield answer
         except (EOFError, OSError):
+            worker.line.close()
             worker.process.join()
             crew.remove(worker)
             yield failed(job, died(job.name, _how(worker.process.exitcode)), _lost(job))

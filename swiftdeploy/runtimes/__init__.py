@@ -44,8 +44,11 @@ class Runtime(Protocol):
         """How many ops of each type the artifact holds, constants aside."""
 
 
-def open_artifact(path: Path) -> Runtime:
-    """The runtime for an .mlpackage or .onnx. Raises ArtifactError for a damaged one, UsageError for another kind."""
+def open_artifact(path: Path, *, threads: int = 0) -> Runtime:
+    """The runtime for an .mlpackage or .onnx. `threads` are ONNX Runtime's, 0 for all cores.
+
+    Raises ArtifactError for a damaged one, UsageError for another kind.
+    """
     if path.suffix == ".mlpackage":
         with console.quiet():
             from swiftdeploy.runtimes import coreml
@@ -55,7 +58,7 @@ def open_artifact(path: Path) -> Runtime:
         with console.quiet():
             from swiftdeploy.runtimes import onnx
 
-        return onnx.open_model(path)
+        return onnx.open_model(path, threads=threads)
     raise UsageError(f"{path.name} is no artifact", hint="name an .mlpackage or an .onnx file, or a bundle's folder")
 
 

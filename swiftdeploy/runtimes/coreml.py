@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from swiftdeploy.errors import ArtifactError
 from swiftdeploy.mil import load_program
@@ -28,11 +29,16 @@ class CoreMLPackage:
     model: Any
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
-    image: bool
+    images: frozenset[str]
+
+    @property
+    def image(self) -> bool:
+        """Whether the first input is an image."""
+        return bool(self.inputs) and self.inputs[0].name in self.images
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """One prediction. Raises ArtifactError where a classifier's label is not its most probable class."""
-        answers = self.model.predict(self._feeds(inputs))
+        answers = self.model.predict(self.feeds(inputs), self._state())
         return {name: value for name, value in _tensors(answers).items() if name in self.outputs}
 
     def intermediates(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[str, str, NDArray[Any]]]:
@@ -42,16 +48,23 @@ class CoreMLPackage:
         def observe(_: str, op: str, outputs: Mapping[str, Any]) -> None:
             seen.extend((name, op, value.numpy()) for name, value in outputs.items() if hasattr(value, "numpy"))
 
-        self.model.predict(self._feeds(inputs), observe=observe)
+        self.model.predict(self.feeds(inputs), self._state(), observe)
         return seen
 
-    def _feeds(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        spec = self.inputs[0]
-        given = inputs[spec.name]
-        if not self.image:
-            return {spec.name: np.ascontiguousarray(given).astype(spec.dtype)}
+    def _state(self) -> Any:
+        """A fresh state for a stateful program: every prediction starts anew, so that it can be repeated."""
+        interface = self.model.program.interfaces[self.model.function_name]
+        return self.model.make_state() if interface.states else None
+
+    def feeds(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The same inputs as the package itself takes them: an image as uint8 (H, W, C), an array in its dtype."""
+        return {spec.name: self._feed(spec, inputs[spec.name]) for spec in self.inputs if spec.name in inputs}
+
+    def _feed(self, spec: TensorSpec, given: NDArray[Any]) -> NDArray[Any]:
+        if spec.name not in self.images:
+            return np.ascontiguousarray(given).astype(spec.dtype)
         pixels = np.asarray(given[0]).transpose(1, 2, 0).round().astype(np.uint8)
-        return {spec.name: pixels[:, :, 0] if pixels.shape[2] == 1 else pixels}
+        return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Every stored float tensor, under the program's name where coremltools kept it."""
@@ -89,7 +102,7 @@ def open_package(path: Path) -> CoreMLPackage:
         model=model,
         inputs=tuple(_spec(feature) for feature in interface.inputs),
         outputs=tuple(names),
-        image=bool(interface.inputs) and interface.inputs[0].kind == "image",
+        images=frozenset(feature.name for feature in interface.inputs if feature.kind == "image"),
     )
 
 
@@ -103,7 +116,11 @@ def _spec(feature: Feature) -> TensorSpec:
 def _tensors(answers: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     tables = {name: value for name, value in answers.items() if isinstance(value, dict)}
     labels = [value for value in answers.values() if isinstance(value, (str, int)) and not isinstance(value, bool)]
-    found = {name: np.asarray(v, np.float32) for name, v in answers.items() if isinstance(v, np.ndarray)}
+    found = {
+        name: np.asarray(value, np.float32)
+        for name, value in answers.items()
+        if isinstance(value, (np.ndarray, Image.Image))
+    }
     for name, table in tables.items():
         best = max(table, key=lambda label: table[label])
         if labels and labels[0] != best and table[labels[0]] != table[best]:

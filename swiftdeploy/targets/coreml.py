@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from swiftdeploy import console
 from swiftdeploy.capture import Program
 from swiftdeploy.errors import ConversionError
+from swiftdeploy.precision import parse
 from swiftdeploy.spec import InputKind, Metadata, Precision
 from swiftdeploy.targets.canonical import canonicalise_package
 
@@ -51,25 +52,28 @@ def convert(
     input_kind: InputKind = "tensor",
     labels: Sequence[str] = (),
     metadata: Metadata | None = None,
+    keep: Collection[str] = (),
+    half_interface: bool = True,
 ) -> None:
     """Write the program as `destination` (a new .mlpackage folder).
 
-    Multiarray inputs and outputs are float16 for fp16 from iOS 16 on, else float32. With `labels` the program's one
-    output must be probabilities; the package is then a classifier. Raises ConversionError with the converter's reason.
+    What is computed in fp16 is all but the ops that `keep` names. Multiarray inputs and outputs are then float16 from
+    iOS 16 on, unless `half_interface` is off, else float32. With `labels` the program's one output must be
+    probabilities; the package is then a classifier. Raises ConversionError with the converter's reason.
     """
-    half = precision == "fp16" and min_ios >= 16
-    dtype = np.float16 if half else np.float32
+    halves = parse(precision).compute == "fp16"
+    dtype = np.float16 if halves and half_interface and min_ios >= 16 else np.float32
     inputs = [_input(program, input_kind, dtype)]
     try:
         with console.quiet():
             model = ct.convert(
-                without_vanishing(program.traced) if precision == "fp16" else program.traced,
+                without_vanishing(program.traced, keep) if halves else program.traced,
                 convert_to="mlprogram",
                 inputs=inputs,
                 outputs=None if labels else [ct.TensorType(name=o.name, dtype=dtype) for o in program.outputs],
                 classifier_config=ct.ClassifierConfig(list(labels), LABEL_OUTPUT) if labels else None,
                 minimum_deployment_target=MINIMUM_OS[min_ios],
-                compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,
+                compute_precision=_compute(halves, frozenset(keep)),
                 compute_units=ct.ComputeUnit.ALL,
                 pass_pipeline=_pipeline(),
                 skip_model_load=True,
@@ -87,18 +91,42 @@ def convert(
     canonicalise_package(destination)
 
 
-def without_vanishing(traced: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    """A copy whose weights are 0 where fp16 has no number left for them.
+def _compute(halves: bool, keep: frozenset[str]) -> Any:
+    if keep:
+        return ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in keep)
+    return ct.precision.FLOAT16 if halves else ct.precision.FLOAT32
+
+
+def without_vanishing(traced: torch.jit.ScriptModule, keep: Collection[str] = ()) -> torch.jit.ScriptModule:
+    """A copy whose weights are 0 where fp16 has no number left for them, but for the weights of the ops in `keep`.
 
     coremltools lifts such weights of small tensors to 6e-8, so that no divisor becomes 0. A weight is no divisor, and
     rounding it once gives 0.
     """
     copied = copy.deepcopy(traced)
+    exact = _weights_of(copied, keep) if keep else frozenset()
     with torch.no_grad():
-        for tensor in (*copied.parameters(), *copied.buffers()):
-            if tensor.is_floating_point():
+        for name, tensor in (*copied.named_parameters(), *copied.named_buffers()):
+            if tensor.is_floating_point() and name not in exact:
                 tensor.masked_fill_(tensor.half() == 0, 0.0)
     return copied
+
+
+def _weights_of(traced: torch.jit.ScriptModule, ops: Collection[str]) -> frozenset[str]:
+    """The dotted names of the tensors that the traced values of these names are computed from directly."""
+    found: set[str] = set()
+    for node in traced.graph.nodes():
+        if any(output.debugName() in ops for output in node.outputs()):
+            found.update(path for value in node.inputs() if (path := _attribute_path(value)))
+    return frozenset(found)
+
+
+def _attribute_path(value: Any) -> str:
+    node = value.node()
+    if node.kind() != "prim::GetAttr":
+        return ""
+    owner = _attribute_path(next(iter(node.inputs())))
+    return f"{owner}.{node.s('name')}" if owner else str(node.s("name"))
 
 
 def _pipeline() -> Any:

@@ -8,7 +8,22 @@ import pytest
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError
-from swiftdeploy.report import KeyReport, Leg, OutputParity, ParityReport, Provenance, RewriteRecord, WeightParity
+from swiftdeploy.report import (
+    Cost,
+    Coverage,
+    EnginePrediction,
+    Finding,
+    Hit,
+    KeyReport,
+    Leg,
+    OutputParity,
+    ParityReport,
+    PlacementRecord,
+    Provenance,
+    RewriteRecord,
+    Segment,
+    WeightParity,
+)
 from swiftdeploy.spec import Metadata, Preprocessing, TensorSpec
 
 IMAGE = TensorSpec(name="image", shape=(1, 3, 2, 2))
@@ -43,15 +58,45 @@ def artifact(folder, name, target):
     )
 
 
+def placement(name):
+    hit = Hit(op="stem", type="conv", reason="x is fp32")
+    finding = Finding(
+        rule="ane-fp32",
+        severity="error",
+        says="float32",
+        origin="Apple",
+        source="a guide",
+        confidence="high",
+        remedy="fp16",
+        hits=(hit,),
+    )
+    return PlacementRecord(
+        artifact=name,
+        neural_engine=EnginePrediction(
+            verdict="ineligible",
+            ops={"eligible": 1, "risky": 0, "ineligible": 1},
+            severities={"note": 0, "warning": 0, "error": 1},
+            layout_ops=0,
+            fp16_share=0.5,
+            findings=(finding,),
+            segments=(Segment(verdict="ineligible", first="stem", last="stem", ops=1),),
+            switches=0,
+        ),
+        providers=(Coverage(provider="p", source="s", nodes=2, taken=1, partitions=1, declined={"Conv: why": 1}),),
+        cost=Cost(macs=10, weight_bytes=4, activation_bytes=1, intensity=2.0),
+    )
+
+
 def describe(folder):
     """The manifest of whatever lies in the folder."""
-    files = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
+    files = bundle.payload_records(folder)
     return bundle.Manifest(
         schema=1,
         tool={"swiftdeploy": "0.1.0"},
         model=bundle.ModelRecord(name="tiny", factory="nets:tiny", family="custom", parameters=9),
+        recipe=bundle.Recipe(model="nets:tiny", options={"batch": 1}, code="11" * 32),
         provenance=Provenance(
-            weights="trained", source="größe.pth", sha256="00", format="safetensors", keys=KeyReport(loaded=3)
+            weights="trained", source="größe.pth", sha256="00" * 32, format="safetensors", keys=KeyReport(loaded=3)
         ),
         input_kind="tensor",
         inputs=(IMAGE,),
@@ -67,7 +112,7 @@ def describe(folder):
         golden=bundle.GoldenRecord(
             inputs="golden/inputs.safetensors", outputs="golden/outputs.safetensors", samples=SAMPLES
         ),
-        placement=({"op": "conv", "unit": "ane"},),
+        placement=(placement("tiny-fp32.mlpackage"),),
         files=files,
         tree_sha256=bundle.tree_digest(files),
     )
@@ -85,16 +130,12 @@ def fill(folder):
     bundle.save_arrays({"logits": values[:, :2, 0, 0]}, folder / "golden" / "outputs.safetensors")
 
 
-def write(folder, manifest):
-    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(manifest), encoding="utf-8")
-
-
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
     folder.mkdir()
     fill(folder)
-    write(folder, describe(folder))
+    bundle.attest(folder, describe(folder))
     return folder
 
 
@@ -106,10 +147,10 @@ def tiny(pristine, tmp_path):
 
 @pytest.fixture
 def forge():
-    """forge(bundle, manifest, **changes) writes the manifest as an attacker would: changed, with a seal that fits."""
+    """forge(bundle, manifest, **changes) writes the manifest as an attacker would: changed, and all else fits it."""
 
     def rewrite(folder, manifest, **changes):
-        write(folder, dataclasses.replace(manifest, **changes))
+        bundle.attest(folder, dataclasses.replace(manifest, **changes))
 
     return rewrite
 

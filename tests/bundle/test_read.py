@@ -41,7 +41,7 @@ def test_it_reads_back_from_another_place_and_name(tiny, tmp_path):
 
 def test_any_byte_of_any_file_counts(pristine, tmp_path, damaged):
     folder = shutil.copytree(pristine, tmp_path / "tiny")
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != bundle.MANIFEST_NAME):
+    for path in (folder / record.path for record in bundle.read_manifest(folder).files):
         content = path.read_bytes()
         for index in range(0, len(content), 1 if len(content) < 64 else 5):
             flipped = bytearray(content)
@@ -149,6 +149,7 @@ def test_no_other_path_may_leave_it_either(tiny, damaged, forge, name):
         {"golden": dataclasses.replace(manifest.golden, inputs=name)},
         {"golden": dataclasses.replace(manifest.golden, outputs=name)},
         {"device": (dataclasses.replace(RESULT, path=name),)},
+        {"placement": (dataclasses.replace(manifest.placement[0], artifact=name),)},
         *([{"labels": name}] if name else []),  # no labels is a fact, not a path
     ]
     for change in forged:
@@ -186,7 +187,7 @@ def test_golden_data_that_does_not_fit_the_samples(tiny, forge):
     manifest = bundle.read_manifest(tiny)
     for value in (np.zeros((3, 2), np.float32), np.zeros((0, 2), np.float32), np.float32(1)):
         bundle.save_arrays({"logits": np.asarray(value)}, tiny / "golden" / "outputs.safetensors")
-        files = bundle.records(tiny, leave_out=frozenset({bundle.MANIFEST_NAME}))
+        files = bundle.payload_records(tiny)
         forge(tiny, manifest, files=files, tree_sha256=bundle.tree_digest(files))
         with pytest.raises(ArtifactError, match="golden logits has shape"):
             bundle.read_bundle(tiny).golden()

@@ -1,11 +1,13 @@
 """Loading images and running artifacts without the code under test."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from swiftdeploy import catalog
+from swiftdeploy import bundle, catalog
 from swiftdeploy.checkpoint import build, load
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
@@ -51,3 +53,24 @@ def export_to(tmp_path, digits):
         return export(ExportRequest(**plain, options=ExportOptions(**options)))
 
     return run
+
+
+@pytest.fixture
+def refit():
+    """refit(bundle, ...) makes what is recorded fit whatever lies there now, as an attacker would."""
+
+    def rewrite(folder, **changes):
+        manifest = bundle.read_manifest(folder)
+        artifacts = tuple(
+            dataclasses.replace(
+                a, **dict(zip(("bytes", "sha256"), bundle.artifact_digest(folder / a.path), strict=True))
+            )
+            for a in manifest.artifacts
+            if (folder / a.path).exists()
+        )
+        files = bundle.payload_records(folder)
+        fitting = {"artifacts": artifacts, "files": files, "tree_sha256": bundle.tree_digest(files), **changes}
+        bundle.attest(folder, dataclasses.replace(manifest, **fitting))
+        return folder
+
+    return rewrite

@@ -112,7 +112,7 @@ def test_a_changed_bundle_is_not_measured(digits_copy):
 
 @pytest.mark.parametrize("what", ["renamed", "short", "no_artifact"])
 def test_a_bundle_that_contradicts_itself(digits_copy, what):
-    from swiftdeploy.bundle import MANIFEST_NAME, encode, records, tree_digest
+    from swiftdeploy.bundle import attest, payload_records, tree_digest
 
     manifest = read_bundle(digits_copy).manifest
     if what == "no_artifact":
@@ -122,9 +122,8 @@ def test_a_bundle_that_contradicts_itself(digits_copy, what):
     else:
         name, shape = ("other", (4, 10)) if what == "renamed" else ("logits", (4, 9))
         save_arrays({name: np.ones(shape, np.float32)}, digits_copy / "golden" / "outputs.safetensors")
-    files = records(digits_copy, leave_out=frozenset({MANIFEST_NAME}))
-    forged = dataclasses.replace(manifest, files=files, tree_sha256=tree_digest(files))
-    (digits_copy / MANIFEST_NAME).write_text(encode(forged))
+    files = payload_records(digits_copy)
+    attest(digits_copy, dataclasses.replace(manifest, files=files, tree_sha256=tree_digest(files)))
     expected = {"renamed": "lacks logits", "short": "has shape", "no_artifact": "no artifact"}[what]
     with pytest.raises(ArtifactError, match=expected):
         bench(digits_copy, plan=SMALL)

@@ -10,6 +10,7 @@ from PIL import Image
 from swiftdeploy_models.efficientnet_lite import efficientnet_lite0
 
 from swiftdeploy import mil
+from swiftdeploy.pipeline.evaluate import EvaluationRequest, evaluate
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.spec import ExportOptions
@@ -51,6 +52,21 @@ def photographs():
 
 
 @pytest.fixture(scope="module")
+def album(tmp_path_factory):
+    """Photographs of scikit-image and scikit-learn as files, and a table that says what they show (of two: guessed)."""
+    skimage, sklearn = pytest.importorskip("skimage.data"), pytest.importorskip("sklearn.datasets")
+    folder = tmp_path_factory.mktemp("album")
+    for name in PHOTOGRAPHS:
+        Image.fromarray(getattr(skimage, name)()).save(folder / f"{name}.png")
+    for name in ("china.jpg", "flower.jpg"):
+        Image.fromarray(sklearn.load_sample_image(name)).save(folder / name, quality=95)
+    rows = [*((f"{name}.png", label) for name, label in PHOTOGRAPHS.items()), ("china.jpg", 1), ("flower.jpg", 985)]
+    lines = ["file,label", *(f"{name},{label}" for name, label in rows)]
+    (folder / "album.csv").write_text("\n".join(lines) + "\n")
+    return folder / "album.csv"
+
+
+@pytest.fixture(scope="module")
 def expected(weights, photographs):
     module = efficientnet_lite0().eval()
     module.load_state_dict(torch.load(weights, weights_only=True), strict=True)
@@ -74,3 +90,26 @@ def test_every_artifact_answers_right(bundle, photographs, expected, name):
     assert found.argmax(1).tolist() == list(PHOTOGRAPHS.values())
     error = np.sqrt(np.mean(np.square(found.astype(np.float64) - expected)))
     assert 20 * np.log10(np.abs(expected).max() / error) > (100 if "fp32" in name else 50)
+
+
+def test_evaluation_of_files_on_disk(bundle, weights, album):
+    """Every figure again by a plain loop: PIL's squash to 224, (x / 255 - mean) / std, torch."""
+    module = efficientnet_lite0().eval()
+    module.load_state_dict(torch.load(weights, weights_only=True), strict=True)
+    hits = near = 0
+    for line in album.read_text().splitlines()[1:]:
+        name, label = line.split(",")
+        picture = Image.open(album.parent / name).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR)
+        x = (torch.from_numpy(np.asarray(picture, dtype=np.float32)).permute(2, 0, 1) - 127) / 128
+        with torch.no_grad():
+            best = module(x[None]).topk(5).indices[0].tolist()
+        hits += best[0] == int(label)
+        near += int(label) in best
+    assert 2 <= hits < 4
+    found = evaluate(EvaluationRequest(bundle=bundle, images=album, checkpoint=str(weights)))
+    assert (found.images, found.classes, found.reference) == (4, 1000, "oracle")
+    for row in found.rows:
+        assert (row.figures.top1.count, row.figures.top5.count) == (hits, near)
+        if row.figures.against is not None:
+            assert row.figures.against.agreement.count == 4
+            assert row.figures.against.drift.worst_db > (100 if row.precision == "fp32" else 50)

@@ -184,11 +184,14 @@ def test_a_factory_of_the_working_folder(export_to, nets, tmp_path, fuse):
     assert bool(result.manifest.fusion) is fuse
     checkpoint = str(tmp_path / "net.pt")
     assert (
-        verify_against(result.bundle, checkpoint, model=None, attention=None, images=None).reports[0].verdict == "pass"
+        verify_against(result.bundle, checkpoint, model=f"{nets}:net", attention=None, images=None).reports[0].verdict
+        == "pass"
     )
     net[0].weight.data[0] *= 1.05
     torch.save(net.state_dict(), checkpoint)
     with pytest.raises(ParityError):
+        verify_against(result.bundle, checkpoint, model=f"{nets}:net", attention=None, images=None)
+    with pytest.raises(UsageError, match="code outside the catalog"):
         verify_against(result.bundle, checkpoint, model=None, attention=None, images=None)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from swiftdeploy.bundle import MANIFEST_NAME, encode, read_bundle, records, tree_digest
+from swiftdeploy.bundle import attest, payload_records, read_bundle, records, tree_digest
 from swiftdeploy.errors import ArtifactError, ModelError, UsageError
 from swiftdeploy.harness.plan import Plan
 from swiftdeploy.pipeline.harness import PLAN_FILE, models_of, planned, read_plan, write_harness
@@ -26,12 +26,12 @@ def rewrite(bundle, change):
     """The bundle as another version might have written it: a changed manifest, with hashes that fit."""
     manifest = read_bundle(bundle).manifest
     change(bundle)
-    files = records(bundle, leave_out=frozenset({MANIFEST_NAME}))
+    files = payload_records(bundle)
     return dataclasses.replace(manifest, files=files, tree_sha256=tree_digest(files))
 
 
 def seal(bundle, manifest):
-    (bundle / MANIFEST_NAME).write_text(encode(manifest))
+    attest(bundle, manifest)
 
 
 def test_the_project_holds_every_package_byte_for_byte(project, digits_bundle):

@@ -15,7 +15,7 @@ def test_two_processes_on_two_days_write_the_same_bytes(digits_bundle, digits_el
     assert process.returncode == 0, process.stderr
     here, there = content(digits_bundle), content(elsewhere)
     assert sorted(here) == sorted(there)
-    assert len(here) == 11
+    assert len(here) == 14
     assert [name for name in here if here[name] != there[name]] == []
 
 

@@ -108,6 +108,7 @@ def test_it_passes_and_says_what_it_measured(first):
 
 def test_the_bytes_are_those_of_an_export(first, export_to):
     result = export_to(targets=("onnx",), precisions=("fp32",))
+    assert result.bundle.name != "digits"  # nor does the folder's name matter
     assert tree(result.bundle) == first[1]
 
 
@@ -177,6 +178,7 @@ def test_accuracy_is_what_the_eager_model_reaches(project, first, oracle, digits
     assert found.images == 10
     assert found.top1 == np.mean([row[0] == label for row, label in zip(best, labels, strict=True)]) < 1
     assert found.top5 == np.mean([label in row for row, label in zip(best, labels, strict=True)])
-    shutil.rmtree(tmp_path / "9")
-    with pytest.raises(UsageError, match="has 9 class folders, the model 10 classes"):
+    for label in range(10):
+        (tmp_path / str(label)).rename(tmp_path / f"class {label}")
+    with pytest.raises(UsageError, match="class folders"):
         accuracy_of(project / "dist" / "digits", tmp_path)

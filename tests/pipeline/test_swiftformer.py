@@ -132,6 +132,9 @@ def test_all_the_way(tmp_path, variant, naming, attention, options):
     assert (manifest.model.attention, manifest.provenance.naming) == (attention, naming)
     assert {a.parity.verdict for a in manifest.artifacts if a.parity} <= {"pass"}
     assert {"tile", "transpose", "reshape", "expand_dims"}.isdisjoint(manifest.artifacts[0].ops)
+    engines = [record.neural_engine for record in manifest.placement if record.neural_engine is not None]
+    assert len(engines) == sum(a.target == "coreml" for a in manifest.artifacts)
+    assert all(engine.ops["ineligible"] == engine.severities["error"] == 0 for engine in engines)
     assert {report.verdict for report in verify_bundle(result.bundle).reports} == {"pass"}
 
 

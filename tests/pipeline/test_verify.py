@@ -20,25 +20,9 @@ PAIR = "network.2.0.pwconv1.weight"
 
 
 @pytest.fixture
-def forged(digits_copy):
+def forged(digits_copy, refit):
     """forged() rewrites the manifest so that it fits a changed artifact: the bytes then say nothing."""
-
-    def rewrite(**changes):
-        manifest = bundle.read_manifest(digits_copy)
-        artifacts = tuple(
-            dataclasses.replace(
-                a, **dict(zip(("bytes", "sha256"), bundle.artifact_digest(digits_copy / a.path), strict=True))
-            )
-            for a in manifest.artifacts
-            if (digits_copy / a.path).exists()
-        )
-        files = bundle.records(digits_copy, leave_out=frozenset({bundle.MANIFEST_NAME}))
-        fitting = {"artifacts": artifacts, "files": files, "tree_sha256": bundle.tree_digest(files), **changes}
-        text = bundle.encode(dataclasses.replace(manifest, **fitting))
-        (digits_copy / bundle.MANIFEST_NAME).write_text(text, encoding="utf-8")
-        return digits_copy
-
-    return rewrite
+    return lambda **changes: refit(digits_copy, **changes)
 
 
 def change_tensor(path, factor):

@@ -1,0 +1,193 @@
+"""An fp32 .onnx file becomes one of 8-bit integers, through onnxruntime.quantization: QDQ form, weights per channel.
+
+`static` quantises weights and activations and needs calibration images; `weight_only` makes the file a quarter as
+large and computes in float. Both keep the opset, and the same input gives the same bytes.
+
+Which nodes stay in float follows from types and structure; `Placement` says so node by node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import save_tensors_data
+
+from swiftdeploy import console
+from swiftdeploy.errors import ArtifactError, ConversionError, SwiftdeployError, UsageError
+from swiftdeploy.targets import onnx_int8_activations, onnx_int8_gelu
+from swiftdeploy.targets.onnx_cleanup import clean
+from swiftdeploy.targets.onnx_int8_calibration import METHODS, OF_METHOD, Method, check_images, ranges
+from swiftdeploy.targets.onnx_int8_gelu import GELUS, Gelu
+from swiftdeploy.targets.onnx_int8_placement import TYPES, Placement, last, place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Int8Options:
+    """How to quantise.
+
+    `method` sets the activations' ranges: the extremes, a share of the values in percent (`percentile`), or the least
+    loss of information ("entropy"). `weight_bits` 7 keeps the sum of two products inside 16 bits, which x86 without
+    VNNI needs to compute what the file says; 8 is for Arm and for x86 with VNNI. `activations` "int8" suits Arm's
+    kernels; on x86 it is slower than "uint8". `gelu`: see `onnx_int8_gelu`. `keep_float` names nodes that stay as they
+    are.
+    """
+
+    method: Method = "minmax"
+    percentile: float = 99.999
+    weight_bits: Literal[7, 8] = 7
+    activations: Literal["uint8", "int8"] = "uint8"
+    gelu: Gelu = "exact"
+    keep_float: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _one_of("calibration method", self.method, METHODS)
+        _one_of("GELU form", self.gelu, GELUS)
+        _one_of("number of weight bits", self.weight_bits, (7, 8))
+        _one_of("activation type", self.activations, ("uint8", "int8"))
+        if not 50.0 < self.percentile <= 100.0:
+            raise UsageError(f"percentile {self.percentile} makes no range", hint="choose one from 99 to 100")
+
+
+def static(source: Path, destination: Path, images: NDArray[Any], options: Int8Options) -> Placement:
+    """Write `source`, an fp32 .onnx file, as `destination` with 8-bit weights and activations.
+
+    `images` (N, C, H, W) are float32 as the model takes them. Raises UsageError and ModelError for what cannot
+    calibrate, ConversionError where ONNX Runtime or the checker refuses.
+    """
+    model = _load(source)
+    images = check_images(images, _input_shape(model))
+    _check_options(model, options)
+    with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
+        prepared = _with_gelu(model, options)
+        placed = place(prepared, options.keep_float)
+        result = onnx_int8_gelu.fold_slopes(_quantised(prepared, placed, images, options, Path(folder)))
+        _write(_finished(result, model), destination)
+    return placed
+
+
+def weight_only(source: Path, destination: Path) -> Placement:
+    """Write `source`, an fp32 .onnx file, as `destination` with 8-bit weights, per channel, and float activations.
+
+    ONNX Runtime makes floats of them when it loads the file: it is as fast and as large in memory as before. Raises as
+    `static` does.
+    """
+    model = _load(source)
+    placed = place(model)
+    blank = np.zeros((1, *(size or 1 for size in _input_shape(model)[1:])), np.float32)
+    options = Int8Options(weight_bits=8)
+    extra = {"QuantizeBias": False, "QDQKeepRemovableActivations": True, "QDQDisableWeightAdjustForInt32Bias": True}
+    with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
+        result = onnx_int8_activations.unrounded(_quantised(model, placed, blank, options, Path(folder), extra))
+        _write(_finished(result, model), destination)
+    return placed
+
+
+def _quantised(
+    model: onnx.ModelProto,
+    placed: Placement,
+    images: NDArray[np.float32],
+    options: Int8Options,
+    work: Path,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> onnx.ModelProto:
+    """What ONNX Runtime's tool makes of the model; every input it reads and file it writes lies in `work`."""
+    source, target, cache = work / "float.onnx", work / "int8.onnx", work / "ranges.json"
+    source.write_bytes(model.SerializeToString(deterministic=True))
+    found = ranges(source, images, method=options.method, percentile=options.percentile, types=TYPES, work=work)
+    save_tensors_data(found, cache)
+    with console.quiet():
+        quantize_static(
+            source,
+            target,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(TYPES),
+            nodes_to_exclude=list(placed.floating),
+            per_channel=True,
+            reduce_range=options.weight_bits == 7,
+            activation_type=QuantType.QInt8 if options.activations == "int8" else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=OF_METHOD[options.method],
+            calibration_cache_path=cache,
+            extra_options={"OpTypesToExcludeOutputQuantization": sorted({n.op_type for n in last(model)}), **extra},
+        )
+    return onnx.load_model(target)
+
+
+def _finished(model: onnx.ModelProto, source: onnx.ModelProto) -> onnx.ModelProto:
+    """The quantised model with the source's metadata, and neither clutter nor names that the tool made up."""
+    del model.metadata_props[:]
+    model.metadata_props.extend(source.metadata_props)
+    return clean(model)
+
+
+def _with_gelu(model: onnx.ModelProto, options: Int8Options) -> onnx.ModelProto:
+    if options.gelu == "tanh":
+        return onnx_int8_gelu.as_tanh(model)
+    if options.gelu == "exact":
+        return model
+    integer = set(place(model, options.keep_float).integer)
+    made = {name for node in model.graph.node if node.name in integer for name in node.output}
+    wanted = {node.name for node in model.graph.node if node.input and node.input[0] in made}
+    return onnx_int8_gelu.as_sigmoid(model, wanted - set(options.keep_float))
+
+
+def _input_shape(model: onnx.ModelProto) -> tuple[int, ...]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        raise UsageError(f"the model has {len(inputs)} inputs, and calibration feeds one", hint="quantise it by hand")
+    return tuple(dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim)
+
+
+def _load(source: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model(source)
+    except Exception as error:
+        raise ArtifactError(f"{source.name} is no readable ONNX file: {error}", hint="export again") from error
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    if onnx.TensorProto.FLOAT not in types or types & {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8}:
+        raise UsageError(f"{source.name} holds no fp32 weights alone", hint="quantise the artifact of --precision fp32")
+    return model
+
+
+def _check_options(model: onnx.ModelProto, options: Int8Options) -> None:
+    unknown = set(options.keep_float) - {node.name for node in model.graph.node}
+    if unknown:
+        raise UsageError(f"the graph has no node {min(unknown)!r}", hint="`swiftdeploy inspect` lists the nodes")
+    opset = next(entry.version for entry in model.opset_import if not entry.domain)
+    if options.gelu != "exact" and opset < 20:
+        raise UsageError(f"GELU's form {options.gelu!r} needs opset 20, the file has {opset}", hint="add --opset 20")
+
+
+@contextlib.contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """What ONNX Runtime's tool or the checker refuses, as a ConversionError."""
+    try:
+        yield
+    except (SwiftdeployError, OSError):  # a full disk is no fault of the model
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConversionError(
+            f"{name} does not quantise: {reason[0][:200]}", hint="keep the node that it names in float"
+        ) from error
+
+
+def _write(model: onnx.ModelProto, destination: Path) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    destination.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _one_of(what: str, value: object, known: Sequence[object]) -> None:
+    if value not in known:
+        raise UsageError(f"{what} {value!r} is not known", hint=f"choose from {', '.join(map(str, known))}")

@@ -46,14 +46,19 @@ def stdout() -> Console:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Remember Ctrl-C: converters catch everything here and there, and a swallowed one must still end the run."""
+def interruptible(*, once: bool = False) -> Iterator[None]:
+    """Remember Ctrl-C: converters catch everything here and there, and a swallowed one must still end the run.
+
+    With `once` any further one is ignored: a worker gets its own and its parent's, and has to clear away in peace.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def remember(_number: int, _frame: FrameType | None) -> None:
         _state["interrupted"] = True
+        if once:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     _state["interrupted"] = False

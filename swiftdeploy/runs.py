@@ -31,10 +31,10 @@ CacheState = Literal["hit", "miss", "off"]
 class Check:
     """One question that was asked of one artifact, or of the whole bundle (`subject` is then empty).
 
-    `name` is "export", "integrity", "parity.<leg>" or "budget.<key>". `value` and `limit` are in `unit` ("bytes",
-    "dB", "share", "ms", "findings"); `limit` is what the value is held to, a baseline's share already multiplied out.
-    A value is None where nothing was measured, and for parity where all outputs are equal to the bit. `exit_code` is
-    what a failure of this check alone would end the run with.
+    `name` is "export", "integrity", "parity.<leg>" or "budget.<key>.<limit>", such as "budget.size.max". `value` and
+    `limit` are in `unit` ("bytes", "dB", "share", "ms", "findings", "tensors"); `limit` is what the value is held to, a
+    baseline's share already multiplied out. A value is None where nothing was measured, and for parity where all
+    outputs are equal to the bit. `exit_code` is what a failure of this check alone would end the run with.
     """
 
     name: str
@@ -139,9 +139,9 @@ class BundleSummary:
 class JobReport:
     """One model's bundle. "cached" has passed as well; "skipped" was never started, because the run was stopped.
 
-    `options` are `spec.ExportOptions`, `artifacts` the file names that they ask for. `bundle` is the folder that was
-    written, relative to the configuration's, and empty where none was: a job that fails a budget alone has its bundle,
-    one with a `failure` has not. `baseline` is what the checks compared with.
+    `options` are `spec.ExportOptions`, `artifacts` what they ask for, such as "coreml fp16". `bundle` is the folder
+    that was written, relative to the configuration's, and empty where none was: a job that fails a budget alone has
+    its bundle, one with a `failure` has not. `baseline` is what the checks compared with.
     """
 
     name: str

@@ -15,7 +15,7 @@ def make_schema(kind: type, title: str, *, written: bool = True) -> dict[str, An
     """The schema of what `spec.to_plain` makes of a `kind`.
 
     A document that this tool writes holds every field. With `written` off it comes from a person, who may leave out
-    what has a default. A field's metadata may add keywords under "schema".
+    what has a default. A field's metadata may add keywords under "schema", a class in its `SCHEMA`.
     """
     return {"$schema": DRAFT, "title": title, **_schema_of(kind, written)}
 
@@ -46,6 +46,7 @@ def _object(kind: Any, written: bool) -> dict[str, Any]:
         "properties": {f.name: _schema_of(hints[f.name], written) | dict(f.metadata.get("schema", {})) for f in fields},
         **({"required": required} if required else {}),
         "additionalProperties": False,
+        **getattr(kind, "SCHEMA", {}),
     }
 
 

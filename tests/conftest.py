@@ -14,7 +14,12 @@ import sys
 import warnings
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No verdict by the clock or by chance: the same examples each time, however busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("suite")
 
 MLPROGRAM_DTYPES = {"float32": "fp32", "float16": "fp16", "int32": "int32", "int8": "int8"}
 DIGITS = Path(__file__).parent.parent / "examples" / "digits"

@@ -16,7 +16,7 @@ from swiftdeploy.bundle.manifest import (
 from swiftdeploy.bundle.read import Bundle, read_bundle, save_arrays
 from swiftdeploy.bundle.rewrite import rewritten
 from swiftdeploy.bundle.statement import STATEMENT_NAME
-from swiftdeploy.bundle.store import check_destination, staged
+from swiftdeploy.bundle.store import check_destination, discard, held, placed, staged, sweep, write_whole
 
 __all__ = [
     "ENVELOPE_NAME",
@@ -32,8 +32,11 @@ __all__ = [
     "artifact_digest",
     "attest",
     "check_destination",
+    "discard",
     "encode",
+    "held",
     "payload_records",
+    "placed",
     "read_bundle",
     "read_manifest",
     "records",
@@ -41,6 +44,8 @@ __all__ = [
     "save_arrays",
     "sha256_of",
     "staged",
+    "sweep",
     "tree_digest",
     "write_sums",
+    "write_whole",
 ]

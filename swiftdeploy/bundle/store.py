@@ -14,13 +14,14 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from swiftdeploy.errors import ArtifactError, UsageError
 
 _STAGING = ".staging"
 _OLD = ".old"
+_PART = ".part"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 _AT_FDCWD = -100 if sys.platform.startswith("linux") else -2
@@ -33,12 +34,26 @@ def staged(destination: Path, *, force: bool) -> Iterator[Path]:
 
     Raises UsageError when the destination exists and `force` is off, ArtifactError when the disk refuses.
     """
-    check_destination(destination, force=force)
+
+    def check() -> None:
+        check_destination(destination, force=force)
+
+    check()
+    with placed(destination, replace=force, check=check) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def placed(destination: Path, *, replace: bool, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """What `staged` does for any folder, a bundle or not. `check` runs once what dead runs left is cleared away.
+
+    Raises ArtifactError when the disk refuses.
+    """
     made = [parent for parent in destination.parents if not parent.exists()]
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         _sweep(destination)
-        check_destination(destination, force=force)  # sweeping may have brought an old bundle back
+        check()  # sweeping may have brought an old bundle back
         folder, lock = _claim(destination)
     except OSError as error:
         _remove_empty(made)
@@ -46,13 +61,92 @@ def staged(destination: Path, *, force: bool) -> Iterator[Path]:
     try:
         yield folder
         _flush(folder)
-        _commit(folder, destination, force=force)
+        _commit(folder, destination, force=replace)
     except OSError as error:
         raise _refused(destination, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
         _remove_empty(made)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder so that nobody sees half of it: out of sight in one step, then piece by piece."""
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}{_STAGING}")
+    with contextlib.suppress(OSError):
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what killed runs left anywhere in `parent`, and bring back what one had put aside.
+
+    Folders of running processes stay.
+    """
+    for kind in (_OLD, _STAGING):
+        for path in parent.glob(f".*{kind}"):
+            name = path.name.removesuffix(kind)[1:].rpartition(".")[0]
+            if name:
+                _sweep(parent / name)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that a reader sees whole or not at all. Raises ArtifactError when the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+            _remove_if_free(left)
+        while not _replaced(path, text):
+            pass
+    except OSError as error:
+        raise _refused(path, error) from error
+    _sync(path.parent)
+
+
+def _replaced(path: Path, text: str) -> bool:
+    """Whether the text took the path's place; not where another run swept it away before it was locked."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_PART}")
+    try:
+        with aside.open("w", encoding="utf-8") as stream:
+            with contextlib.suppress(OSError):
+                fcntl.flock(stream, _NOW)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+            try:
+                aside.replace(path)
+            except FileNotFoundError:
+                return False
+        return True
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _remove_if_free(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        fcntl.flock(stream, _NOW)
+        path.unlink()
+
+
+@contextlib.contextmanager
+def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file at `path`; False where another process holds it and `wait` is off.
+
+    The lock ends with the process, however that ends. On a file system without locks nobody waits.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        got = True
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            got = False
+        except OSError:
+            pass
+        yield got
+    finally:
+        os.close(descriptor)
 
 
 def check_destination(destination: Path, *, force: bool) -> None:

@@ -53,7 +53,7 @@ def load(source: str, *, cache_dir: str | None = None) -> Checkpoint:
     return Checkpoint(
         state=state,
         source=name,
-        sha256=_digest(files.weights),
+        sha256=digest_of(files.weights),
         format=formats.pop() + ("-sharded" if len(files.weights) > 1 else ""),
         config=_config(files),
         ignored=ignored,
@@ -86,10 +86,10 @@ def _check_shard(file: Path, tensors: Mapping[str, Any], state: Mapping[str, Any
             )
 
 
-def _digest(weights: tuple[Path, ...]) -> str:
+def digest_of(weights: tuple[Path, ...]) -> str:
+    """The sha256 of a weights file; of several shards that of the list that `sha256sum` prints of them."""
     if len(weights) == 1:
         return sha256_of(weights[0])
-    # The form of `sha256sum`, so that anybody can check it by hand.
     lines = "".join(f"{sha256_of(file)}  {file.name}\n" for file in sorted(weights))
     return hashlib.sha256(lines.encode()).hexdigest()
 

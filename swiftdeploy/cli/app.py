@@ -10,14 +10,17 @@ import typer
 from swiftdeploy import __version__, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.bench import bench
+from swiftdeploy.cli.cache import cache
 from swiftdeploy.cli.diff import diff
 from swiftdeploy.cli.doctor import doctor
 from swiftdeploy.cli.evaluate import evaluate
 from swiftdeploy.cli.export import export
 from swiftdeploy.cli.harness import harness
+from swiftdeploy.cli.init import init
 from swiftdeploy.cli.inspect import inspect
 from swiftdeploy.cli.models import models
 from swiftdeploy.cli.pack import pack
+from swiftdeploy.cli.run import run as run_matrix
 from swiftdeploy.cli.schema import schema
 from swiftdeploy.cli.sign import sign
 from swiftdeploy.cli.verify import verify
@@ -49,9 +52,11 @@ def top(
     """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
 
 
-for command in (export, verify, inspect, evaluate, diff, sign, pack, bench, models, doctor, schema):
+for command in (export, verify, inspect, evaluate, diff, sign, pack, bench, models, doctor, schema, init):
     app.command()(command)
+app.command("run")(run_matrix)
 app.add_typer(harness)
+app.add_typer(cache)
 
 
 def run(arguments: Sequence[str]) -> int:

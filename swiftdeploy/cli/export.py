@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from swiftdeploy.errors import UsageError
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
 if TYPE_CHECKING:
+    from swiftdeploy.pipeline.request import ExportRequest
     from swiftdeploy.pipeline.signing import Sign
 
 DEFAULTS = ExportOptions()
@@ -79,17 +81,21 @@ def export(
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     switches = {"fuse": fuse, "verify": verify}
     if checkpoint is None and model is None and untrained is None:
-        requests = _from_config(context, target, precision, out, force=force, switches=switches)
+        planned = _from_config(context, target, precision, out, force=force, switches=switches)
     else:
         described = Metadata(author=author, license=license, version=model_version, description=description)
         shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
         made = {"min_ios": min_ios, "opset": opset, "ort": ort, **switches}
         options = _options(target, precision, {**to_plain(DEFAULTS), **shape, **made}, described)
-        weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
+        weights: dict[str, Any] = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
         folder = (out or Path("dist")) / (name or _folder(model or "model"))
-        given = {"model": model, "labels": labels, "images": images, "force": force}
-        requests = [{**weights, **given, "options": options, "destination": folder}]
-    _run(requests, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
+        if model is None:
+            raise UsageError("no model is named", hint="use --model NAME; swiftdeploy models lists the names")
+        from swiftdeploy.pipeline.request import ExportRequest
+
+        given: dict[str, Any] = {"labels": labels, "images": images, "force": force}
+        planned = [ExportRequest(model=model, destination=folder, options=options, **weights, **given)]
+    _run(planned, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
 
 
 def _signer(key: Path | None, variable: str | None, file: Path | None) -> Sign | None:
@@ -101,12 +107,7 @@ def _signer(key: Path | None, variable: str | None, file: Path | None) -> Sign |
     return signing.signer(key, passphrase=signing.read_passphrase(variable=variable, file=file))
 
 
-def _run(requests: list[dict[str, Any]], sign: Sign | None, *, json: bool, dry_run: bool) -> None:
-    from swiftdeploy.pipeline.request import ExportRequest
-
-    if any(request["model"] is None for request in requests):
-        raise UsageError("no model is named", hint="use --model NAME; swiftdeploy models lists the names")
-    planned = [ExportRequest(**request) for request in requests]
+def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run: bool) -> None:
     if dry_run:
         _show_plan(planned, json=json)
         return
@@ -136,7 +137,7 @@ def _run(requests: list[dict[str, Any]], sign: Sign | None, *, json: bool, dry_r
         console.note(render.UNITS)
 
 
-def _show_plan(planned: list[Any], *, json: bool) -> None:
+def _show_plan(planned: list[ExportRequest], *, json: bool) -> None:
     rows = [
         {
             "model": request.model,
@@ -150,9 +151,9 @@ def _show_plan(planned: list[Any], *, json: bool) -> None:
     if json:
         output.document({"plan": rows})
         return
-    for row in rows:
-        what = ", ".join(row["artifacts"])
-        line = f"{row['checkpoint']} as {row['model']} → {row['destination']}: {what}"
+    for request, row in zip(planned, rows, strict=True):
+        what = ", ".join(f"{target} {precision}" for target, precision in request.options.matrix)
+        line = f"{row['checkpoint']} as {request.model} → {request.destination}: {what}"
         console.stdout().print(escape(line), soft_wrap=True)
 
 
@@ -164,7 +165,7 @@ def _from_config(
     *,
     force: bool,
     switches: dict[str, bool],
-) -> list[dict[str, Any]]:
+) -> list[ExportRequest]:
     path = Path(config.FILE_NAME)
     if not path.is_file():
         raise UsageError(
@@ -173,23 +174,16 @@ def _from_config(
         )
     _refuse_unused(context)
     read = config.read_config(path)
+    from swiftdeploy.pipeline.matrix import check_pin, request_of
+
     requests = []
     for name, entry in read.models:
-        plain = {**to_plain(config.options_of(entry, f"{config.FILE_NAME} [models.{name}]")), **switches}
+        request = request_of(read, name, entry)
+        plain = {**to_plain(request.options), **switches}
         options = _options(target or plain["targets"], precision or plain["precisions"], plain, Metadata())
-        requests.append(
-            {
-                "model": entry.model,
-                "checkpoint": read.path(entry.checkpoint),
-                "untrained": entry.untrained,
-                "attention": entry.attention,
-                "labels": (read.path(entry.labels) or "") if entry.labels not in ("", "imagenet") else entry.labels,
-                "images": Path(str(read.path(entry.images))) if entry.images else None,
-                "options": options,
-                "destination": (out or read.folder / read.output) / name,
-                "force": force,
-            }
-        )
+        check_pin(request, entry.sha256)
+        destination = out / name if out is not None else request.destination
+        requests.append(replace(request, options=options, destination=destination, force=force))
     return requests
 
 

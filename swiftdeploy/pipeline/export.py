@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from swiftdeploy import bundle, console
+from swiftdeploy.errors import SwiftdeployError
 from swiftdeploy.pipeline import mixed, parity, placing
 from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
@@ -45,8 +46,12 @@ class _Clock:
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Show that a stage runs, and add up its time."""
         start = time.perf_counter()
-        with console.step(what):
-            yield
+        try:
+            with console.step(what):
+                yield
+        except SwiftdeployError as error:
+            error.stage = error.stage or name
+            raise
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 

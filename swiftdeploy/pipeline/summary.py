@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from swiftdeploy.bundle import Bundle
-from swiftdeploy.harness.results import read_result
-from swiftdeploy.runs import ArtifactSummary, BundleSummary, Latency
+from swiftdeploy.runs import Accuracy, ArtifactSummary, BundleSummary, Latency
 from swiftdeploy.spec import to_plain
 
 
-def summary_of(bundle: Bundle) -> BundleSummary:
-    """The summary of a bundle that was read. Raises ArtifactError where a stored result does not check out."""
+def summary_of(bundle: Bundle, *, accuracy: Sequence[Accuracy] = (), results: Path | None = None) -> BundleSummary:
+    """The summary of a bundle that was read, with device results stored in it or in the folder `results`.
+
+    Raises ArtifactError where a result does not check out, UsageError for a folder without results.
+    """
     manifest = bundle.manifest
     return BundleSummary(
         tool=manifest.tool,
@@ -43,22 +46,35 @@ def summary_of(bundle: Bundle) -> BundleSummary:
             for artifact in manifest.artifacts
         ),
         placement=tuple(to_plain(record) for record in manifest.placement),
-        latency=tuple(_latency(bundle)),
+        latency=_latency(bundle, results),
+        accuracy=tuple(accuracy),
     )
 
 
-def _latency(bundle: Bundle) -> Iterator[Latency]:
-    """Every stored figure of every artifact that a device measured, found by the artifact's digest."""
+def _latency(bundle: Bundle, results: Path | None) -> tuple[Latency, ...]:
+    """Every figure of every artifact that a device measured; results of other bytes say nothing about it."""
+    if not bundle.manifest.device and results is None:
+        return ()
+    from swiftdeploy.pipeline.device import measurements  # with the harness, which few bundles need
+
+    places = [*([bundle.path] if bundle.manifest.device else []), *([results] if results is not None else [])]
     paths = {artifact.sha256: artifact.path for artifact in bundle.manifest.artifacts}
-    for record in bundle.manifest.device:
-        run = read_result(bundle.file(record.path), allow=record.allowed)
-        for pair in run.pairs:
-            if pair.statistics is not None and pair.sha256 in paths:
-                yield Latency(
-                    artifact=paths[pair.sha256],
-                    device=record.device,
-                    unit=pair.unit,
-                    median_ms=pair.statistics.estimate_ms,
-                    p95_ms=pair.statistics.p95_ms,
-                    launch_id=record.launch_id,
-                )
+    runs = [run for place in places for run in measurements(place)]
+    return _once(
+        Latency(
+            artifact=paths[pair.sha256],
+            device=run.device.column,
+            unit=pair.unit,
+            median_ms=pair.statistics.estimate_ms,
+            p95_ms=pair.statistics.p95_ms,
+            launch_id=run.launch_id,
+        )
+        for run in runs
+        for pair in run.pairs
+        if pair.statistics is not None and pair.sha256 in paths
+    )
+
+
+def _once(figures: Iterable[Latency]) -> tuple[Latency, ...]:
+    """The figures without those that lie in two places."""
+    return tuple({(row.launch_id, row.artifact, row.unit): row for row in figures}.values())

@@ -1,6 +1,7 @@
 """A folder appears whole or not at all: when the block raises, when the process dies, when the disk is full."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swiftdeploy.bundle import check_destination, staged, store
+from swiftdeploy.bundle import check_destination, discard, held, placed, staged, store, sweep, write_whole
 from swiftdeploy.errors import ArtifactError, UsageError
 
 KILLING = Path(__file__).with_name("killing.py")
@@ -377,3 +378,79 @@ def test_a_copy_that_failed_says_why_in_a_few_words(tmp_path):
     with pytest.raises(ArtifactError) as caught, staged(tmp_path / "model", force=False):
         raise shutil.Error([long, long])
     assert caught.value.fact.endswith("cannot be written: No space left on device")
+
+
+def test_any_folder_may_be_placed_and_replaced(tmp_path):
+    for text in ("old", "new"):
+        with placed(tmp_path / "entry", replace=True) as folder:
+            (folder / "entry.json").write_text(text)
+    assert (tmp_path / "entry" / "entry.json").read_text() == "new"
+    assert names(tmp_path) == ["entry"]
+
+
+def test_a_discarded_folder_is_gone_and_what_is_not_there_is_no_fault(tmp_path):
+    put(tmp_path / "model", "old")
+    discard(tmp_path / "model")
+    discard(tmp_path / "model")
+    assert names(tmp_path) == []
+
+
+def test_sweeping_a_whole_folder(tmp_path):
+    for name in (".a.0123456789ab.staging", ".b.c.0123456789ab.staging", ".staging"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    put(tmp_path / "model", "old")
+    (tmp_path / "model").rename(tmp_path / ".model.0123456789ab.old")
+    with staged(tmp_path / "other", force=True) as live:
+        sweep(tmp_path)
+        assert names(tmp_path) == sorted([".staging", live.name, "model"])
+        (live / "manifest.json").touch()
+
+
+def test_a_text_is_replaced_whole(tmp_path):
+    path = tmp_path / "reports" / "run.json"
+    write_whole(path, "old")
+    (path.parent / ".run.json.0123456789ab.part").write_text("half")
+    write_whole(path, "größer")
+    assert path.read_text(encoding="utf-8") == "größer"
+    assert names(path.parent) == ["run.json"]
+
+
+def test_a_part_of_a_living_run_is_not_swept(tmp_path):
+    part = tmp_path / ".run.json.0123456789ab.part"
+    with part.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        write_whole(tmp_path / "run.json", "x")
+        assert part.exists()
+
+
+def test_a_part_that_was_swept_before_it_was_locked_is_written_again(tmp_path, monkeypatch):
+    replace = Path.replace
+    tries = []
+
+    def lose_once(self, target):
+        tries.append(self)
+        if len(tries) == 1:
+            self.unlink()
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", lose_once)
+    write_whole(tmp_path / "run.json", "x")
+    assert len(tries) == 2
+    assert names(tmp_path) == ["run.json"]
+
+
+def test_a_text_that_the_disk_refuses_leaves_the_old_one(tmp_path, monkeypatch):
+    write_whole(tmp_path / "run.json", "old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(ArtifactError, match="No space left"):
+        write_whole(tmp_path / "run.json", "new")
+    assert (tmp_path / "run.json").read_text() == "old"
+    assert names(tmp_path) == ["run.json"]
+
+
+def test_a_held_lock_excludes_others_until_it_is_left(tmp_path):
+    path = tmp_path / "locks" / "a"
+    with held(path) as first, held(path, wait=False) as second, held(path, wait=False, shared=True) as third:
+        assert (first, second, third) == (True, False, False)
+    with held(path, shared=True) as one, held(path, shared=True, wait=False) as two, held(path, wait=False) as alone:
+        assert (one, two, alone) == (True, True, False)

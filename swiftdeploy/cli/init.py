@@ -1,0 +1,131 @@
+"""`swiftdeploy init`: the first swiftdeploy.toml of a repository."""
+
+from __future__ import annotations
+
+import json as json_codec
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from swiftdeploy import console
+from swiftdeploy.cli import output
+from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
+from swiftdeploy.config import FILE_NAME, SCHEMA_FILE, Config, ModelEntry, load_config_schema, parse_config, starter
+from swiftdeploy.errors import ConfigError, UsageError
+
+TARGETS, PRECISIONS = ["coreml", "onnx"], ["fp16", "fp32"]
+
+
+def init(
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The bundle's folder; default: the model's name.")] = None,
+    attention: Attention = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="Repeatable; default: both.", show_default=False)
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option("--precision", "-p", help="Repeatable; default: fp16 and fp32.", show_default=False),
+    ] = None,
+    labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
+    images: Annotated[str | None, typer.Option("--images", help="Your own images, for parity.")] = None,
+    out: Annotated[str, typer.Option("--output", "-o", help="Folder that gets the bundles.")] = "dist",
+    pin: Annotated[bool, typer.Option("--pin/--no-pin", help="Record the checkpoint's sha256.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the file, and write nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    no_color: NoColor = False,
+) -> None:
+    """Write a swiftdeploy.toml, from options or by asking, and its schema for editors that complete by it.
+
+    Example: swiftdeploy init weights.pth -m swiftformer_xs --attention token_l2
+    """
+    output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    path = Path(FILE_NAME)
+    if path.exists() and not force and not dry_run:
+        raise UsageError(f"{path} exists already", hint="use --force to replace it")
+    if checkpoint is None or model is None:
+        checkpoint, model, attention = _asked(checkpoint, model, attention)
+    entry = ModelEntry(
+        model=model,
+        checkpoint=checkpoint,
+        sha256=_digest(checkpoint) if pin else None,
+        attention=attention,
+        targets=tuple(target or TARGETS),
+        precisions=tuple(precision or PRECISIONS),
+        labels=labels,
+        images=images,
+    )
+    text = starter([(name or _folder(model), entry)], output=out)
+    _check(text)
+    if dry_run and not json:
+        sys.stdout.write(text)
+        return
+    if not dry_run:
+        _write(path, text)
+    if json:
+        output.document({"written": [] if dry_run else [FILE_NAME, SCHEMA_FILE], "text": text})
+        return
+    console.stdout().print(escape(FILE_NAME), soft_wrap=True)
+    console.note("next: swiftdeploy run")
+
+
+def _asked(checkpoint: str | None, model: str | None, attention: str | None) -> tuple[str, str, str | None]:
+    """What was not said, asked for on a terminal. Raises UsageError where nobody sits at one."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "init needs a checkpoint and a model, and nobody is here to be asked",
+            hint="swiftdeploy init CHECKPOINT --model NAME",
+        )
+    from swiftdeploy import catalog
+
+    checkpoint = checkpoint or typer.prompt("Checkpoint (file, folder or hf-hub:org/name)", err=True)
+    rows = {row.name: row for row in catalog.entries()}
+    while model is None:
+        answer = str(typer.prompt(f"Model ({', '.join(rows)}, or module:factory)", err=True)).strip()
+        model = answer if answer in rows or ":" in answer else None
+    if attention is None and model in rows and rows[model].attention:
+        choices = ", ".join(rows[model].attention)
+        answer = str(typer.prompt(f"Attention ({choices}; empty where the weights tell)", default="", err=True)).strip()
+        attention = answer or None
+    return str(checkpoint), model, attention
+
+
+def _check(text: str) -> Config:
+    """Raise UsageError where the file would not parse: the options were wrong then, not the file."""
+    try:
+        return parse_config(text, Path(FILE_NAME))
+    except ConfigError as error:
+        raise UsageError(error.fact, hint=error.hint) from error
+
+
+def _digest(checkpoint: str) -> str | None:
+    """The sha256 to pin; a folder's or a hub id's is known only once it was read."""
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        return None
+    from swiftdeploy.pipeline.fingerprint import weights_digest
+
+    return weights_digest(str(path))
+
+
+def _write(path: Path, text: str) -> None:
+    from swiftdeploy.bundle import write_whole
+
+    schema = json_codec.dumps(load_config_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    write_whole(path.with_name(SCHEMA_FILE), schema)
+    write_whole(path, text)
+
+
+def _folder(model: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in model.rsplit(":", 1)[-1]) or "model"

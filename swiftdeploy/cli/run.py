@@ -1,0 +1,167 @@
+"""`swiftdeploy run`: everything that swiftdeploy.toml names, made where it changed, verified, held to its budgets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from swiftdeploy import console
+from swiftdeploy.cli import output
+from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
+from swiftdeploy.cli.table import table_of
+from swiftdeploy.config import FILE_NAME, Config, bytes_of, read_config
+from swiftdeploy.errors import UsageError
+from swiftdeploy.runs import JobReport, RunReport
+
+MARKS = {
+    "passed": "[green]passed[/green]",
+    "cached": "[green]cached[/green]",
+    "failed": "[red]failed[/red]",
+    "skipped": "[yellow]skipped[/yellow]",
+}
+
+
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these models of the file.", show_default=False)
+    ] = None,
+    file: Annotated[Path, typer.Option("--config", "-c", help="The configuration.")] = Path(FILE_NAME),
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Worker processes; default: one a core.", show_default=False)
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="SIZE", help='Bound of all workers together, such as "8GB".')
+    ] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", help="Folder of the cache.", show_default=False)] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Make everything anew, and keep nothing.")] = False,
+    executor: Annotated[str, typer.Option("--executor", metavar="local|dask", help="Where jobs run.")] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster: tcp://host:8786.")
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    no_color: NoColor = False,
+) -> None:
+    """Make, verify and judge every model of swiftdeploy.toml; what did not change comes from the cache.
+
+    The exit code is the most severe of all jobs': 1, 7, 6, 5, 4, 8, 3, 2 in that order.
+
+    Example: swiftdeploy run --jobs 2
+    """
+    output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
+    if (executor == "dask") != (scheduler is not None) or executor not in ("local", "dask"):
+        raise UsageError(
+            "--executor dask and --scheduler go together", hint="--executor dask --scheduler tcp://host:8786"
+        )
+    if not file.is_file():
+        raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
+    config = read_config(file.absolute())  # workers elsewhere stand in another folder
+    from swiftdeploy.cli.cache import cache_of
+
+    store = None if no_cache else cache_of(cache, config)
+    if dry_run:
+        _show_plan(config, store, tuple(names or ()), json=json)
+        return
+    from swiftdeploy.pipeline.run import RunOptions
+    from swiftdeploy.pipeline.run import run as run_all
+
+    options = RunOptions(
+        workers=jobs if jobs is not None else os.cpu_count() or 1,
+        memory=_memory(memory),
+        cache=store,
+        scheduler=scheduler,
+        fail_fast=fail_fast,
+        only=tuple(names or ()),
+    )
+    report = run_all(config, options)
+    if json:
+        output.document(report)
+    else:
+        _show(report)
+    raise typer.Exit(report.totals.exit_code)
+
+
+def _memory(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return bytes_of(text)
+    except ValueError as error:
+        raise UsageError(f"--memory {error}", hint='for example --memory "8 GB"') from error
+
+
+def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool) -> None:
+    from swiftdeploy.pipeline.matrix import plan
+
+    planned = plan(config, store=store, only=names, dry=True)
+    rows = [
+        {
+            "name": item.job.name,
+            "model": item.job.request.model,
+            "checkpoint": item.job.checkpoint,
+            "destination": str(item.job.request.destination),
+            "artifacts": item.job.artifacts,
+            "cached": item.entry is not None,
+            "reason": item.reason,
+            "memory_bytes": item.job.memory,
+            "failure": item.failure,
+        }
+        for item in planned
+    ]
+    if json:
+        output.document({"plan": rows})
+        return
+    for item in planned:
+        state = "cached" if item.entry is not None else f"to be made ({item.reason})"
+        if item.failure is not None:
+            state = f"cannot begin: {item.failure.fact}"
+        line = f"{item.job.name}: {', '.join(item.job.artifacts)} → {_near(item.job.request.destination)}: {state}"
+        console.stdout().print(escape(output.printable(line)), soft_wrap=True)
+
+
+def _near(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _show(report: RunReport) -> None:
+    screen = console.stdout()
+    table = table_of("model", "MB", "artifacts", "checks", "seconds", "GB", "status", width=screen.width)
+    for job in report.jobs:
+        table.add_row(*_row(job))
+    screen.print(table)
+    for job in report.jobs:
+        for line in _complaints(job):
+            screen.print(escape(output.printable(line)), soft_wrap=True)
+
+
+def _row(job: JobReport) -> tuple[str, ...]:
+    good = sum(check.verdict == "pass" for check in job.checks)
+    asked = sum(check.verdict != "skip" for check in job.checks)
+    return (
+        escape(job.name),
+        f"{job.summary.bytes / 1e6:.2f}" if job.summary is not None else "-",
+        str(len(job.artifacts)),
+        f"{good}/{asked}" if asked else "-",
+        f"{sum(job.seconds.values()):.1f}" if job.seconds else "-",
+        f"{job.peak_memory_bytes / 1e9:.2f}" if job.peak_memory_bytes is not None else "-",
+        MARKS[job.status],
+    )
+
+
+def _complaints(job: JobReport) -> list[str]:
+    """One line a failed check; for an export that failed also what to do."""
+    if job.failure is not None:
+        return [f"{job.name}: {job.failure.fact}", f"    hint: {job.failure.hint}"]
+    return [
+        f"{job.name}: {' '.join(part for part in (check.subject, check.name) if part)}: {check.message}"
+        for check in job.checks
+        if check.verdict == "fail"
+    ]

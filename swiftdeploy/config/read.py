@@ -1,0 +1,135 @@
+"""Text to `Config`: parse, check every table by its own rules, then what the tables say together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path, PurePath
+from typing import Any
+
+from swiftdeploy.config.decode import Place, decode
+from swiftdeploy.config.entries import HUB, Config, Document, ModelEntry
+from swiftdeploy.errors import ConfigError, UsageError
+from swiftdeploy.precision import parse
+from swiftdeploy.schema import make_schema
+from swiftdeploy.spec import ExportOptions, from_plain
+
+FILE_NAME = "swiftdeploy.toml"
+SCHEMA_RESOURCE = "config.schema.json"
+SIZE_LIMIT = 1 << 22  # bytes; nobody writes more by hand, and nothing should hang on it
+
+
+def read_config(path: Path) -> Config:
+    """The file's contents. Raises ConfigError with the line for anything that does not parse or fit."""
+    return parse_config(_text(path), path)
+
+
+def parse_config(text: str, path: Path) -> Config:
+    """What a text says that is, or will be, the file at `path`. Raises ConfigError as `read_config` does."""
+    try:
+        plain = tomllib.loads(text)
+        place = Place(path.name, text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path.name}: {error}", hint="fix the TOML at that line") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path.name} is nested too deeply", hint="a model is a table, and its values are flat"
+        ) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{path.name} does not parse: {str(error)[:80]}", hint="fix that value") from error
+    plain.setdefault("models", {})  # to be refused after an unknown key, which may be the misspelt one
+    document = decode(Document, plain, (), place)
+    models = []
+    for name, entry in document.models.items():
+        whole = decode(ModelEntry, _merged(plain, name), ("models", name), place)
+        whole = dataclasses.replace(whole, model=entry.model or name)
+        _check(name, whole, document, place)
+        models.append((name, whole))
+    _check_names(models, document, place)
+    shared = ("output", "baseline", "reports", "cache")
+    return Config(folder=path.parent, models=tuple(models), **{key: getattr(document, key) for key in shared})
+
+
+def options_of(entry: ModelEntry, where: str) -> ExportOptions:
+    """The export options of a table. Raises ConfigError where they contradict each other."""
+    side = [entry.size[0], entry.size[-1]] if entry.size else None
+    plain = {
+        "targets": list(dict.fromkeys(entry.targets)),
+        "precisions": list(dict.fromkeys(entry.precisions)),
+        "input_size": side,
+        "input_kind": entry.input,
+        **{name: getattr(entry, name) for name in ("min_ios", "opset", "batch", "dynamic_batch", "ort")},
+    }
+    try:
+        return from_plain(ExportOptions, plain)
+    except UsageError as error:
+        raise ConfigError(f"{where}: {error.fact}", hint=error.hint) from error
+    except ValueError as error:
+        reason = str(error).split(".", 1)[-1]  # without the name of our class
+        raise ConfigError(f"{where}: {reason}", hint="see `swiftdeploy export --help` for what is allowed") from error
+
+
+def make_config_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of swiftdeploy.toml, worked out from the entries' fields."""
+    return make_schema(Document, FILE_NAME, written=False)
+
+
+def load_config_schema() -> dict[str, Any]:
+    """The JSON Schema of swiftdeploy.toml that ships with the package."""
+    text = resources.files("swiftdeploy.config").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise OSError(f"{path.stat().st_size} bytes are more than anybody writes")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} cannot be read: {error}", hint="check the file's permissions") from error
+
+
+def _merged(plain: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A model's table over [defaults], and its budgets, key by key, over [budgets]."""
+    table = plain["models"][name]
+    merged = {**plain.get("defaults", {}), **table}
+    budgets = {**plain.get("budgets", {}), **table.get("budgets", {})}
+    return {**merged, **({"budgets": budgets} if budgets else {})}
+
+
+def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> None:
+    """What no single key can say: options that contradict each other, pins and baselines that hang in the air."""
+    path = ("models", name)
+    for number, precision in enumerate(entry.precisions):
+        try:
+            parse(precision)
+        except UsageError as error:
+            place.refuse((*path, "precisions", number), error.fact, error.hint)
+    try:
+        options_of(entry, name)
+    except ConfigError as error:
+        place.refuse(path, error.fact.removeprefix(f"{name}: "), error.hint)
+    if entry.ort and "onnx" not in entry.targets:
+        place.refuse(path, "an .ort file is made of an .onnx file", 'add "onnx" to targets, or leave ort out')
+    if entry.budgets.relative and not (entry.baseline or document.baseline):
+        place.refuse(
+            (*path, "budgets"), f"{entry.budgets.relative[0]} needs a baseline", 'add baseline = "released/run.json"'
+        )
+    if entry.checkpoint == HUB:
+        place.refuse((*path, "checkpoint"), f"{HUB!r} names no model", f'write "{HUB}org/name@revision"')
+
+
+def _check_names(models: list[tuple[str, ModelEntry]], document: Document, place: Place) -> None:
+    """Names that macOS would give one folder, and a folder of reports that would lie in a bundle."""
+    seen: dict[str, str] = {}
+    reports = PurePath(document.reports.folder or document.output)
+    for name, _ in models:
+        twin = seen.setdefault(name.casefold(), name)
+        if twin != name:
+            place.refuse(("models", name), f"{twin!r} and {name!r} are one folder on a Mac", "rename one of the two")
+        if PurePath(document.output, name) in (reports, *reports.parents):
+            place.refuse(("reports", "folder"), f"it lies in the bundle {name}", "choose a folder of its own")

@@ -1,0 +1,30 @@
+"""One job in a worker: export, verify what was written, measure its accuracy where a budget asks for it.
+
+This module loads torch and the converters, once for each worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from swiftdeploy.pipeline.accuracy import accuracy_of
+from swiftdeploy.pipeline.cache import Made
+from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.jobs import Job, Outcome
+from swiftdeploy.pipeline.keeping import carry_out
+from swiftdeploy.pipeline.memory import watched
+from swiftdeploy.pipeline.verify import verify_bundle
+
+
+def build(job: Job) -> Outcome:
+    """The outcome of a job; whatever goes wrong is in it, and nothing half-made is left."""
+    return carry_out(job, _make)
+
+
+def _make(job: Job, place: Path) -> Made:
+    with watched() as peak:
+        result = export(dataclasses.replace(job.request, destination=place, force=False))
+        golden = verify_bundle(place).reports
+        accuracy = accuracy_of(place, job.judged_on) if job.judged_on is not None else ()
+    return Made(seconds=dict(result.seconds), peak_memory_bytes=peak.bytes, golden=golden, accuracy=accuracy)

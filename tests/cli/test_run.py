@@ -1,0 +1,220 @@
+"""`swiftdeploy run`, `init` and `cache` on the command line; the work itself is tiny."""
+
+import importlib
+import json
+import os
+import pty
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from swiftdeploy.config import load_config_schema, read_config
+from swiftdeploy.runs import load_run_schema
+
+WORK = Path(__file__).parent.parent / "pipeline"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, digits):
+    """A folder with two models, where every job makes a tiny bundle in this process."""
+    monkeypatch.syspath_prepend(str(WORK))
+    tinywork = importlib.import_module("tinywork")
+
+    def here(jobs, *, started, **_):
+        for job in jobs:
+            started(job)
+            yield tinywork.build(job)
+
+    monkeypatch.setattr("swiftdeploy.pipeline.run.run_here", here)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"a": "one", "b": "refuse"}.items():
+        (tmp_path / f"{name}.pth").write_text(text)
+    lines = [f'[models.{n}]\nmodel = "swiftformer_digits"\ncheckpoint = "{n}.pth"' for n in "ab"]
+    (tmp_path / "swiftdeploy.toml").write_text("\n".join(lines))
+    return tmp_path
+
+
+def tree(folder):
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def test_a_run_shows_every_job_and_ends_with_the_worst_code(cli, project):
+    answer = cli("run")
+    assert answer.code == 6
+    header, good, bad, *complaints = answer.out.splitlines()
+    assert header.split() == ["model", "MB", "artifacts", "checks", "seconds", "GB", "status"]
+    assert (good.split()[0], good.split()[-1], bad.split()[-1]) == ("a", "passed", "failed")
+    assert complaints == ["b: a fails leg 'outputs': no", "    hint: mend it"]
+    assert "✓ a: made and verified" in answer.err
+    assert "✗ b: a fails leg" in answer.err
+
+
+def test_json_is_the_report_also_when_it_failed(cli, project):
+    answer = cli("run", "--json", "-q")
+    assert (answer.code, answer.err) == (6, "")
+    jsonschema.validate(answer.document, load_run_schema())
+    assert answer.document == json.loads((project / "dist" / "run.json").read_text())
+
+
+def test_one_model_only_and_no_cache(cli, project):
+    answer = cli("run", "a", "--no-cache", "--json")
+    assert (answer.code, answer.document["totals"]["jobs"]) == (0, 1)
+    assert not (project / "xdg").exists()
+
+
+def test_dry_run_says_what_is_cached_and_why_the_rest_is_not_and_writes_nothing(cli, project):
+    before = tree(project)
+    plan = cli("run", "--dry-run")
+    assert plan.code == 0
+    assert plan.out.splitlines()[0] == "a: coreml fp16 → dist/a: to be made (not made before, or pruned)"
+    assert tree(project) == before
+    cli("run", "a")
+    (project / "b.pth").unlink()
+    rows = cli("run", "--dry-run", "--json").document["plan"]
+    assert [(row["name"], row["cached"]) for row in rows] == [("a", True), ("b", False)]
+    assert rows[1]["failure"]["exit_code"] == 4
+    (project / "a.pth").write_text("two")
+    assert "(changed: checkpoint)" in cli("run", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fact"),
+    [
+        (("run", "--jobs", "0"), 2, "--jobs 0 is not positive"),
+        (("run", "--memory", "much"), 2, "'much' is no size"),
+        (("run", "--memory", "0 B"), 2, "leaves no memory"),
+        (("run", "--executor", "dask"), 2, "go together"),
+        (("run", "--scheduler", "tcp://x:1"), 2, "go together"),
+        (("run", "--executor", "kubernetes"), 2, "go together"),
+        (("run", "-c", "other.toml"), 2, "there is no other.toml"),
+        (("run", "c"), 2, "no model 'c'"),
+        (("cache", "prune", "--size", "big"), 2, "'big' is no size"),
+    ],
+)
+def test_what_is_refused(cli, project, arguments, code, fact):
+    before = tree(project)
+    answer = cli(*arguments)
+    assert (answer.code, answer.out) == (code, "")
+    assert fact in answer.err
+    assert tree(project) == before
+
+
+def test_a_baseline_that_is_not_there(cli, project):
+    path = project / "swiftdeploy.toml"
+    path.write_text('baseline = "released/run.json"\n' + path.read_text())
+    answer = cli("run", "--json")
+    assert (answer.code, answer.document["error"]["kind"]) == (3, "ConfigError")
+    (project / "released").mkdir()
+    (project / "released" / "run.json").write_text("{}")
+    assert cli("run").code == 7
+
+
+def test_the_cache_is_listed_verified_and_pruned(cli, project):
+    cli("run", "a")
+    (entry,) = cli("cache", "list", "--json").document["entries"]
+    assert (entry["name"], entry["problem"]) == ("a", "")
+    assert cli("cache", "list").out.split()[:4] == ["entry", "model", "MB", "problem"]
+    assert cli("cache", "verify").code == 0
+    (artifact,) = (project / "xdg").rglob("tiny-fp32.onnx")
+    artifact.write_text("tampered")
+    for flags in ((), ("--json",)):
+        answer = cli("cache", "verify", *flags)
+        assert answer.code == 7
+        assert "changed tiny-fp32.onnx" in answer.out + answer.err
+    assert len(cli("cache", "prune", "--dry-run", "--json").document["entries"]) == 1
+    assert len(cli("cache", "list", "--json").document["entries"]) == 1
+    assert len(cli("cache", "prune", "--json").document["entries"]) == 1
+    assert cli("cache", "list", "--json").document["entries"] == []
+
+
+def test_the_caches_folder_comes_from_the_line_the_file_or_the_platform(cli, project):
+    path = project / "swiftdeploy.toml"
+    path.write_text(path.read_text() + '\n[cache]\nfolder = "kept"\nmax_size = "1 B"\n')
+    assert cli("run", "a", "--cache", project / "line").code == 0
+    assert (project / "line" / "v1").is_dir()
+    assert cli("run", "a").code == 0
+    assert (project / "kept" / "v1").is_dir()
+    assert cli("cache", "list", "--json").document["entries"] == []  # one byte keeps nothing
+
+
+def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatch, digits):
+    monkeypatch.chdir(tmp_path)
+    wanted = ("init", digits / "swiftformer_digits.pth", "-m", "swiftformer_digits", "--attention", "token_l2")
+    assert tomllib.loads(cli(*wanted, "--dry-run").out)
+    assert tree(tmp_path) == []
+    answer = cli(*wanted, "--name", "digits", "-t", "onnx", "-p", "fp32")
+    assert (answer.code, answer.out) == (0, "swiftdeploy.toml\n")
+    text = (tmp_path / "swiftdeploy.toml").read_text()
+    assert text.startswith("#:schema ./swiftdeploy.schema.json\n")
+    jsonschema.validate(tomllib.loads(text), json.loads((tmp_path / "swiftdeploy.schema.json").read_text()))
+    assert json.loads((tmp_path / "swiftdeploy.schema.json").read_text()) == load_config_schema()
+    ((name, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
+    assert (name, entry.targets, entry.precisions, len(entry.sha256)) == ("digits", ("onnx",), ("fp32",), 64)
+    assert cli("run", "--dry-run", "--no-cache").code == 0
+    assert cli(*wanted).code == 2
+    assert (tmp_path / "swiftdeploy.toml").read_text() == text
+    assert cli(*wanted, "--force", "--no-pin").code == 0
+    assert read_config(tmp_path / "swiftdeploy.toml").models[0][1].sha256 is None
+
+
+def test_every_budget_that_init_suggests_is_right(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = cli("init", "w.pth", "-m", "swiftformer_xs", "--dry-run").out
+    wanted = "\n".join(line.removeprefix("# ") for line in text.splitlines() if not line.startswith("# Limits"))
+    (tmp_path / "swiftdeploy.toml").write_text(wanted)
+    ((_, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
+    assert (entry.budgets.size.max, entry.budgets.parity.min) == ("25 MB", 45.0)
+
+
+@pytest.mark.parametrize(
+    ("extra", "fact"),
+    [
+        (("-t", "tflite"), "'tflite'"),
+        (("-p", "int3"), "'int3'"),
+        (("--attention", "max"), "'max'"),
+        (("-o", ""), "empty"),
+    ],
+)
+def test_init_writes_nothing_that_would_not_parse(cli, tmp_path, monkeypatch, extra, fact):
+    monkeypatch.chdir(tmp_path)
+    answer = cli("init", "w.pth", "-m", "swiftformer_xs", *extra)
+    assert answer.code == 2
+    assert fact in answer.err
+    assert tree(tmp_path) == []
+
+
+def test_init_without_a_terminal_does_not_ask(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = cli("init", "w.pth")
+    assert answer.code == 2
+    assert "nobody is here to be asked" in answer.err
+
+
+def test_init_asks_on_a_terminal(tmp_path, digits):
+    """The questions are answered as a person would, through a pseudo-terminal."""
+    pid, line = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execv(
+            os.sys.executable,
+            [os.sys.executable, "-c", "from swiftdeploy.cli import main; main()", "init", "--name", "d"],
+        )
+    answers = iter([str(digits / "swiftformer_digits.pth"), "no_such", "swiftformer_digits", "token_l2"])
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(line, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        seen += chunk
+        if seen.rstrip().endswith(b":"):
+            os.write(line, next(answers).encode() + b"\n")
+            seen += b"\n"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen
+    ((name, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
+    assert (name, entry.model, entry.attention) == ("d", "swiftformer_digits", "token_l2")

@@ -1,0 +1,62 @@
+"""What a run may be compared with: a report, a bundle, a folder of bundles; and what is none of these."""
+
+import importlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from swiftdeploy.config import read_config
+from swiftdeploy.errors import ArtifactError, ConfigError
+from swiftdeploy.pipeline.baseline import baselines
+from swiftdeploy.pipeline.cache import Cache
+from swiftdeploy.pipeline.run import RunOptions, run
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """project(TOML) -> the configuration; a first run's bundles and report lie in old/."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    tinywork = importlib.import_module("tinywork")
+    monkeypatch.setattr("swiftdeploy.pipeline.run.run_here", lambda jobs, **_: (tinywork.build(job) for job in jobs))
+    for name in "ab":
+        (tmp_path / f"{name}.pth").write_text(name)
+
+    def write(extra, *names, models=""):
+        lines = [f'[models.{n}]\nmodel = "swiftformer_digits"\ncheckpoint = "{n}.pth"\n{models}' for n in names]
+        (tmp_path / "swiftdeploy.toml").write_text("\n".join([extra, *lines]))
+        return read_config(tmp_path / "swiftdeploy.toml")
+
+    run(write('output = "old"', "a"), RunOptions(cache=Cache(folder=tmp_path / "cache")))
+    return write
+
+
+@pytest.mark.parametrize("given", ["old/run.json", "old", "old/a"])
+def test_a_report_its_folder_and_a_bundle(project, given):
+    found = baselines(project(f'baseline = "{given}"', "a"))
+    assert found["a"].artifacts[1].path == "tiny-fp32.onnx"
+
+
+def test_a_folder_of_bundles_and_a_model_that_is_new(project, tmp_path):
+    (tmp_path / "old" / "run.json").unlink()
+    assert set(baselines(project('baseline = "old"', "a", "b"))) == {"a"}
+
+
+def test_a_models_own_baseline_wins(project, tmp_path):
+    shutil.copytree(tmp_path / "old" / "a", tmp_path / "elsewhere")
+    assert set(baselines(project('baseline = "nowhere"', "a", models='baseline = "elsewhere"'))) == {"a"}
+
+
+def test_without_one_there_is_none(project):
+    assert baselines(project("", "a")) == {}
+
+
+def test_what_is_none(project, tmp_path):
+    with pytest.raises(ConfigError, match="nowhere is not there"):
+        baselines(project('baseline = "nowhere"', "a"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtifactError, match="neither"):
+        baselines(project('baseline = "empty"', "a"))
+    (tmp_path / "old" / "a" / "manifest.json").write_text("{}")
+    with pytest.raises(ArtifactError, match="schema None"):
+        baselines(project('baseline = "old/a"', "a"))

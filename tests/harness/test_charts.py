@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from swiftdeploy.harness.charts import Axis, deviation_axis, histogram_path, line_path, number, sample_axis
+from swiftdeploy.axis import Axis, number
+from swiftdeploy.harness.charts import deviation_axis, histogram_path, line_path, sample_axis
 
 
 def test_places_are_percent_and_clipped():

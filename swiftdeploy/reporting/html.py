@@ -20,7 +20,7 @@ from swiftdeploy.reporting.cells import Cell, cells, closeness, differences, fin
 from swiftdeploy.reporting.pictures import bars, scatter, strip
 from swiftdeploy.reporting.placed import placed
 from swiftdeploy.reporting.problems import problems
-from swiftdeploy.reporting.text import EXACT, NOTHING, figure, percent, plural, signed, visible
+from swiftdeploy.reporting.text import EXACT, NOTHING, figure, percent, plural, replaced, signed
 from swiftdeploy.runs import BundleSummary, Check, RunReport
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -76,7 +76,7 @@ def _job_of(row: Any) -> str:
 
 def _shown(value: object) -> object:
     """What an expression of the template puts on the page: text without hidden characters, markup as it is."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return replaced(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _matrix(report: RunReport, found: Sequence[Cell]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _cell(cell: Cell | None) -> dict[str, Any] | None:
         return None
     return {
         "verdict": cell.verdict,
-        "name": cell.name,
+        "written": cell.artifact is not None,
         "size": figure(cell.artifact.bytes if cell.artifact else None, "bytes"),
         "closeness": _decibels(cell),
     }

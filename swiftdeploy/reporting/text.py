@@ -17,10 +17,15 @@ _HIDDEN = {"Cc", "Cs", "Cf"}  # controls, lone surrogates, and marks without a g
 
 def visible(text: str) -> str:
     """`text` on one line, with U+FFFD for every character that a reader cannot see or an XML parser refuses."""
+    return " ".join(replaced(text).split())
+
+
+def replaced(text: str) -> str:
+    """`text` with its spaces as they are, but for line breaks and tabs, and U+FFFD for hidden characters."""
     shown = "".join(
         " " if char in "\t\n\r" else "\ufffd" if unicodedata.category(char) in _HIDDEN else char for char in text
     )
-    return _REFUSED.sub("\ufffd", " ".join(shown.split()))
+    return _REFUSED.sub("\ufffd", shown)
 
 
 def shortened(text: str, limit: int = 300) -> str:
@@ -45,7 +50,9 @@ def figure(value: float | None, unit: str) -> str:
 
 
 def signed(change: float, unit: str) -> str:
-    """A change in its unit, with its sign; points for shares."""
+    """A change in its unit, with its sign; points for shares, "=" for none."""
+    if not change:
+        return "="
     size = f"{100 * abs(change):.2f} pt" if unit == "share" else figure(abs(change), unit)
     return f"{'+' if change >= 0 else MINUS}{size}"
 

@@ -1,5 +1,7 @@
 """Places on an axis and figures, by hand and against numpy."""
 
+import re
+
 import numpy as np
 import pytest
 

@@ -9,7 +9,7 @@ from swiftdeploy.runs import RunReport
 LIMIT = 10  # GitHub shows ten errors and ten warnings of a step, and drops the rest without a word
 
 
-def annotations(report: RunReport) -> tuple[str, ...]:
+def annotation_lines(report: RunReport) -> tuple[str, ...]:
     """Lines for a step's output, errors first. Where there are too many, the last says how many it stands for."""
     found = problems(report)
     errors = [problem for problem in found if problem.verdict == "fail"]

@@ -1,4 +1,4 @@
-"""The matrix of a run: one cell for each model and artifact, written or not, and how it compares with the baseline."""
+"""The matrix of a run: one cell for each model and artifact, written or not."""
 
 from __future__ import annotations
 
@@ -35,23 +35,6 @@ class Closeness:
 
     compared: bool
     psnr_db: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """One figure of a job, or of one of its artifacts, now and in the baseline, both in `unit`."""
-
-    job: str
-    artifact: str
-    figure: str
-    before: float
-    after: float
-    unit: str
-
-    @property
-    def changed(self) -> bool:
-        """Whether the figure is another one than the baseline's."""
-        return self.before != self.after
 
 
 def cells(report: RunReport) -> tuple[Cell, ...]:
@@ -107,40 +90,6 @@ def find_artifact(summary: BundleSummary | None, path: str) -> ArtifactSummary |
 def find_accuracy(summary: BundleSummary | None, path: str) -> Accuracy | None:
     """What the artifact of that name (the oracle's is empty) got right, None where it was not evaluated."""
     return next((found for found in summary.accuracy if found.artifact == path), None) if summary else None
-
-
-def differences(job: JobReport) -> tuple[Difference, ...]:
-    """Every figure that both the bundle and its baseline have, equal ones included."""
-    if job.summary is None or job.baseline is None:
-        return ()
-    now, old = job.summary, job.baseline
-    found = [
-        ("", "bundle size", old.bytes, now.bytes, "bytes"),
-        ("", "parameters", old.parameters, now.parameters, ""),
-        ("", "calls after fusing", sum(old.ops_after.values()), sum(now.ops_after.values()), ""),
-    ]
-    for artifact in now.artifacts:
-        before = find_artifact(old, artifact.path)
-        if before is None:
-            continue
-        found.append((artifact.path, "size", before.bytes, artifact.bytes, "bytes"))
-        found.append((artifact.path, "ops", sum(before.ops.values()), sum(artifact.ops.values()), ""))
-        ours, theirs = closeness(artifact.parity).psnr_db, closeness(before.parity).psnr_db
-        if ours is not None and theirs is not None:
-            found.append((artifact.path, "worst PSNR", theirs, ours, "dB"))
-    for right in now.accuracy:
-        was = find_accuracy(old, right.artifact)
-        if was is not None:
-            found.append((right.artifact or "oracle", "top-1", was.top1, right.top1, "share"))
-    medians = {(time.artifact, time.device, time.unit): time.median_ms for time in old.latency}
-    for time in now.latency:
-        median = medians.get((time.artifact, time.device, time.unit))
-        if median is not None:
-            found.append((time.artifact, f"median on {time.device}, {time.unit}", median, time.median_ms, "ms"))
-    return tuple(
-        Difference(job=job.name, artifact=artifact, figure=figure, before=before, after=after, unit=unit)
-        for artifact, figure, before, after, unit in found
-    )
 
 
 def _verdict(job: JobReport, artifact: ArtifactSummary) -> CheckVerdict:

@@ -16,7 +16,8 @@ import jinja2
 from markupsafe import Markup
 
 from swiftdeploy.errors import EXIT_CODES
-from swiftdeploy.reporting.cells import Cell, cells, closeness, differences, find_accuracy, job_cells
+from swiftdeploy.reporting.cells import Cell, cells, closeness, find_accuracy, job_cells
+from swiftdeploy.reporting.differences import differences
 from swiftdeploy.reporting.pictures import bars, scatter, strip
 from swiftdeploy.reporting.placed import placed
 from swiftdeploy.reporting.problems import problems
@@ -38,7 +39,7 @@ def run_html(report: RunReport) -> str:
         keep_trailing_newline=True,
         finalize=_shown,
     )
-    environment.filters.update(figure=figure, signed=signed, plural=plural, external=external, by_job=by_job)
+    environment.filters.update(figure=figure, plural=plural, external=external, by_job=by_job)
     style = (TEMPLATES / "run.css").read_text(encoding="utf-8")
     found = cells(report)
     return environment.get_template("run.html.j2").render(

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from swiftdeploy.errors import EXIT_CODES, ArtifactError
-from swiftdeploy.reporting.cells import Cell, Difference, cells, closeness, differences
+from swiftdeploy.reporting.cells import Cell, cells, closeness
+from swiftdeploy.reporting.differences import Difference, differences
 from swiftdeploy.reporting.problems import Problem, problems
-from swiftdeploy.reporting.text import EXACT, NOTHING, figure, percent, plural, shortened, signed
+from swiftdeploy.reporting.text import EXACT, NOTHING, figure, percent, plural, shortened
 from swiftdeploy.runs import RunReport
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -125,9 +126,9 @@ def _differences(found: Sequence[Difference], baseline: str) -> list[str]:
             escaped(one.job),
             escaped(one.artifact),
             escaped(one.figure),
-            figure(one.before, one.unit),
-            figure(one.after, one.unit),
-            signed(one.after - one.before, one.unit),
+            one.was,
+            one.now,
+            one.change,
         )
         for one in changed[:ROWS_SHOWN]
     ]

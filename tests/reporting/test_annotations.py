@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 from swiftdeploy import runs
-from swiftdeploy.reporting.annotations import LIMIT, annotations
+from swiftdeploy.reporting.annotations import LIMIT, annotation_lines
 
 
 def read(line):
@@ -18,7 +18,7 @@ def read(line):
 
 
 def test_failures_come_first_with_fact_and_hint(red):
-    found = [read(line) for line in annotations(red)]
+    found = [read(line) for line in annotation_lines(red)]
     assert [command for command, *_ in found] == ["error"] * 3 + ["warning"]
     assert found[0][1] == "swiftformer_s / swiftformer_s-fp16.mlpackage: budget.size"
     assert found[0][2].startswith("13.250 MB, at most 1.02 times")
@@ -28,11 +28,11 @@ def test_failures_come_first_with_fact_and_hint(red):
 
 
 def test_a_green_run_says_nothing(green):
-    assert annotations(green) == ()
+    assert annotation_lines(green) == ()
 
 
 def test_hostile_text_stays_in_its_line(hostile):
-    for line in annotations(hostile):
+    for line in annotation_lines(hostile):
         command, _, message = read(line)
         assert command == "error"
         assert "::error::no" in message  # as text: a command counts only at the start of a line
@@ -42,13 +42,13 @@ def test_hostile_text_stays_in_its_line(hostile):
 def test_commas_colons_and_percent_are_escaped(green):
     check = runs.Check(name="a,b:c%2C", subject="", verdict="fail", message="50 %0A", exit_code=6)
     job = dataclasses.replace(green.jobs[0], checks=(check,))
-    [line] = annotations(dataclasses.replace(green, jobs=(job,)))
+    [line] = annotation_lines(dataclasses.replace(green, jobs=(job,)))
     assert read(line) == ("error", "swiftformer_xs: a,b:c%2C", "50 %0A")
 
 
 def test_githubs_limit_is_not_passed_in_silence(green):
     check = runs.Check(name="budget.x", subject="", verdict="fail", message="m", exit_code=6)
     job = dataclasses.replace(green.jobs[0], checks=(check,) * 25)
-    lines = annotations(dataclasses.replace(green, jobs=(job,)))
+    lines = annotation_lines(dataclasses.replace(green, jobs=(job,)))
     assert len(lines) == LIMIT
     assert read(lines[-1])[2] == "16 more errors: see the summary of this run"

@@ -19,6 +19,15 @@ from swiftdeploy.reporting.html import run_html
 PROBE = Path(__file__).with_name("probe.html")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CONTRAST = 4.5  # WCAG 2.2, 1.4.3, for text of this size
+SAID = (
+    "parity or budget, exit code 6",
+    "13.250 MB, at most",
+    "name the model that it was trained as",
+    "torch 2.13.0",
+    "iPhone14,7, iOS 18.1 (22B83)",
+    "keep the channels in one place",
+    "75.66 %",
+)
 # What the policy forbids, and a page that is wrong in every way that the probe looks for.
 LEAK = '<img src="/leak.png"><script>alive = true</script>'
 UGLY = (
@@ -99,8 +108,7 @@ def test_a_whole_run(look, red, dark):
     assert found["texts"] > 500
     assert found["worst"]["ratio"] >= CONTRAST, found["worst"]
     text = found["text"]
-    for said in ("parity or budget, exit code 6", "13.250 MB, at most", "name the model that it was trained as",
-                 "torch 2.13.0", "iPhone14,7, iOS 18.1 (22B83)", "keep the channels in one place", "75.66 %"):  # fmt: skip
+    for said in SAID:
         assert said in text
     assert text.index("13.250 MB") < text.index("Verdict, size and worst PSNR")
     assert found["bars"] >= 12

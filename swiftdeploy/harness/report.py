@@ -11,8 +11,9 @@ from typing import Any
 
 import jinja2
 
+from swiftdeploy.axis import Axis, number
 from swiftdeploy.errors import UsageError
-from swiftdeploy.harness.charts import Axis, deviation_axis, histogram_path, line_path, number, sample_axis
+from swiftdeploy.harness.charts import deviation_axis, histogram_path, line_path, sample_axis
 from swiftdeploy.harness.compare import Comparison, Table, tabulate
 from swiftdeploy.harness.measurement import Measurement, PairResult
 from swiftdeploy.harness.recompute import spoiling_facts

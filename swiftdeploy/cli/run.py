@@ -85,6 +85,11 @@ def run(
         output.document(report)
     else:
         _show(report)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from swiftdeploy.reporting import annotation_lines
+
+        for line in annotation_lines(report):  # on stderr, which the runner reads as well: stdout is the result's
+            typer.echo(line, err=True)
     raise typer.Exit(report.totals.exit_code)
 
 

@@ -81,7 +81,9 @@ class ModelEntry(Shared):
 class Reports:
     """The [reports] table: which reports a run writes, and where."""
 
-    formats: tuple[ReportFormat, ...] = field(default=("json",), metadata=said("Which reports; run.json always."))
+    formats: tuple[ReportFormat, ...] = field(
+        default=("json", "junit", "sarif", "markdown", "html"), metadata=said("Which reports; run.json always.")
+    )
     folder: str = field(default="", metadata=said("Folder of the reports; default: the output folder.", minLength=1))
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from swiftdeploy.bundle import write_whole
-from swiftdeploy.config import FILE_NAME, Config
-from swiftdeploy.errors import ArtifactError, ConfigError
-from swiftdeploy.runs import REPORT_NAME, RunReport, encode_run
-
-# Format -> (file name, text of a report). A new format is a row here and a module that renders it.
-WRITERS: Mapping[str, tuple[str, Callable[[RunReport], str]]] = {"json": (REPORT_NAME, encode_run)}
+from swiftdeploy import reporting
+from swiftdeploy.config import Config
+from swiftdeploy.errors import ArtifactError
+from swiftdeploy.runs import RunReport
 
 
 def folder_of(config: Config) -> Path:
@@ -21,12 +18,7 @@ def folder_of(config: Config) -> Path:
 
 
 def check_reports(config: Config) -> None:
-    """Raise ConfigError for a format that nothing here can write, ArtifactError where no report can be put."""
-    for name in config.reports.formats:
-        if name not in WRITERS:
-            raise ConfigError(
-                f"{FILE_NAME}: reports.formats: nothing writes {name!r} yet", hint=f"choose from {', '.join(WRITERS)}"
-            )
+    """Raise ArtifactError where no report can be put: better before the first model is made than after the last."""
     folder = folder_of(config)
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -36,12 +28,11 @@ def check_reports(config: Config) -> None:
         )
 
 
-def write_reports(report: RunReport, config: Config) -> tuple[Path, ...]:
-    """The files that were written, each whole. Raises ArtifactError where the disk refuses."""
-    written = []
-    for name in dict.fromkeys(("json", *config.reports.formats)):
-        file, text = WRITERS[name]
-        path = folder_of(config) / file
-        write_whole(path, text(report))
-        written.append(path)
-    return tuple(written)
+def write_reports(report: RunReport, config: Config, environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """The files that were written, each whole; a CI service's summary of the step gets the Markdown as well.
+
+    Raises ArtifactError where the disk refuses.
+    """
+    written = reporting.write(report, folder_of(config), reporting.Formats(names=config.reports.formats))
+    summary = reporting.append_summary(report, environment)
+    return written if summary is None else (*written, summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def run(config: Config, options: RunOptions) -> RunReport:
         jobs=jobs,
         totals=totals(jobs, time.monotonic() - start),
     )
-    write_reports(report, config)
+    write_reports(report, config, os.environ)
     if options.cache is not None:
         cache.prune(options.cache)
     return report

@@ -15,7 +15,7 @@ import pytest
 
 from swiftdeploy import bundle
 from swiftdeploy.config import read_config
-from swiftdeploy.errors import ArtifactError, ConfigError, UsageError
+from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.pipeline import cache as cache_module
 from swiftdeploy.pipeline.cache import Cache
 from swiftdeploy.pipeline.matrix import plan
@@ -244,10 +244,17 @@ def test_the_report_is_written_whole_and_fits_its_schema(project, options):
     ]
 
 
-def test_a_format_that_nothing_writes_is_said_before_the_start(project, options, monkeypatch):
-    monkeypatch.setattr("swiftdeploy.pipeline.reports.WRITERS", {})
-    with pytest.raises(ConfigError, match="nothing writes 'json'"):
-        run(project(a="one"), options())
+def test_every_report_is_written_unless_the_file_names_fewer(project, options, tmp_path, monkeypatch):
+    summary = tmp_path / "step.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    config = project(a="one", b="refuse")
+    run(config, options())
+    files = {path.name for path in (project.folder / "dist").iterdir() if path.is_file()}
+    assert files == {"run.json", "junit.xml", "placement.sarif", "summary.md", "index.html"}
+    assert summary.read_text().strip() == (project.folder / "dist" / "summary.md").read_text().strip()
+    fewer = project('\n[reports]\nfolder = "few"\nformats = ["junit"]\n', a="one")
+    run(fewer, options())
+    assert {path.name for path in (project.folder / "few").iterdir()} == {"run.json", "junit.xml"}
 
 
 def test_results_of_a_device_stay_in_the_bundle(project, options):

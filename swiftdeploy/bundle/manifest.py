@@ -18,7 +18,7 @@ import jsonschema
 
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.precision import parse
-from swiftdeploy.report import FileRecord, ParityReport, Provenance, RewriteRecord
+from swiftdeploy.report import CompressionRecord, FileRecord, ParityReport, Provenance, RewriteRecord
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
@@ -53,6 +53,7 @@ class ArtifactRecord:
     outputs: tuple[str, ...]
     ops: Mapping[str, int]
     parity: ParityReport | None
+    compression: CompressionRecord | None = None
 
     def __post_init__(self) -> None:
         parse(self.precision)
@@ -86,7 +87,8 @@ class DeviceRecord:
 class Manifest:
     """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself; `seal` covers that.
 
-    The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
+    `unfinished` names the artifacts that an interrupted export had not made yet; a bundle that was not interrupted has
+    none. The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
     """
 
     schema: Literal[1]
@@ -109,6 +111,7 @@ class Manifest:
     files: tuple[FileRecord, ...]
     tree_sha256: str
     device: tuple[DeviceRecord, ...] = ()
+    unfinished: tuple[str, ...] = ()
     seal: str = ""
 
 

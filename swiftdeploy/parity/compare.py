@@ -44,11 +44,14 @@ def gate(precision: str) -> Gate:
 
 
 def outputs(
-    reference: Arrays, candidate: Arrays, *, precision: str, samples: Sequence[str]
+    reference: Arrays, candidate: Arrays, *, precision: str, samples: Sequence[str], limits: Gate | None = None
 ) -> tuple[OutputParity, ...]:
-    """The verdict on every output; a missing, extra, mis-shaped or non-finite one fails with the reason."""
+    """The verdict on every output; a missing, extra, mis-shaped or non-finite one fails with the reason.
+
+    `limits` replace the precision's gate, where an artifact has one of its own.
+    """
     found = [
-        _one(name, reference[name], candidate[name], gate(precision), samples)
+        _one(name, reference[name], candidate[name], limits or gate(precision), samples)
         if name in candidate
         else _failed(name, "the artifact does not return it", samples)
         for name in reference

@@ -20,7 +20,7 @@ from swiftdeploy import console
 from swiftdeploy.capture import Program
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.spec import InputKind, Metadata, Precision
-from swiftdeploy.targets.canonical import canonicalise_package
+from swiftdeploy.canonical import canonicalise_package
 
 SUFFIX = ".mlpackage"
 LABEL_OUTPUT = "classLabel"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from swiftdeploy.errors import ConfigError, UsageError
+from swiftdeploy.precision import resolve
 from swiftdeploy.spec import ExportOptions, from_plain, to_plain
 
 FILE_NAME = "swiftdeploy.toml"
@@ -36,6 +37,7 @@ class ModelEntry:
     attention: str | None = None
     labels: str = ""
     images: str | None = None
+    calibration: str | None = None
     targets: tuple[str, ...] = ("coreml",)
     precisions: tuple[str, ...] = ("fp16",)
     min_ios: int = 16
@@ -45,6 +47,8 @@ class ModelEntry:
     input: str = "tensor"
     dynamic_batch: bool = False
     ort: bool = False
+    max_drift_db: float | None = None
+    min_agreement: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,17 +89,26 @@ def read_config(path: Path) -> Config:
     return Config(folder=path.parent, output=output, models=models)
 
 
-def options_of(entry: ModelEntry, where: str) -> ExportOptions:
-    """The export options of a table. Raises ConfigError where they contradict each other."""
+def options_of(entry: ModelEntry, where: str, folder: Path) -> ExportOptions:
+    """The export options of a table; recipe files are read, relative to `folder`.
+
+    Raises ConfigError where they contradict each other.
+    """
     if len(entry.size) not in (0, 1, 2):
         raise ConfigError(f"{where}: size has {len(entry.size)} numbers", hint="give [height, width] or [side]")
     side = (entry.size[0], entry.size[-1]) if entry.size else None
+    try:
+        precisions, recipes = resolve(entry.precisions, folder)
+    except UsageError as error:
+        raise ConfigError(f"{where}: {error.fact}", hint=error.hint) from error
+    copied = ("min_ios", "opset", "batch", "dynamic_batch", "ort", "max_drift_db", "min_agreement")
     plain = {
         "targets": list(entry.targets),
-        "precisions": list(entry.precisions),
+        "precisions": list(precisions),
+        "recipes": to_plain(recipes),
         "input_size": None if side is None else list(side),
         "input_kind": entry.input,
-        **{name: getattr(entry, name) for name in ("min_ios", "opset", "batch", "dynamic_batch", "ort")},
+        **{name: getattr(entry, name) for name in copied},
     }
     try:
         return from_plain(ExportOptions, plain)
@@ -118,7 +131,7 @@ def _entry(name: str, table: Any, path: Path) -> ModelEntry:
         entry = from_plain(ModelEntry, to_plain(table))
     except ValueError as error:
         raise ConfigError(f"{where}: {_reason(error)}", hint="see the example in the docs") from error
-    options_of(entry, where)
+    options_of(entry, where, path.parent)
     if (entry.checkpoint is None) == (entry.untrained is None):
         raise ConfigError(
             f"{where} needs a checkpoint or an untrained seed, one of the two", hint='checkpoint = "FILE"'

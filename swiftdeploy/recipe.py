@@ -87,15 +87,15 @@ class Recipe:
         if self.smallest < 0:
             raise UsageError(f"recipe {self.name}: smallest is {self.smallest}", hint="give a number of values")
 
-    def scheme(self, weight: str) -> Scheme:
-        """The scheme of the weight of that name: the last override that matches, else the default."""
-        matching = [o.scheme for o in self.overrides if _matches(weight, o.weights)]
+    def scheme(self, *names: str) -> Scheme:
+        """The scheme of the weight that has these names: the last override that matches one, else the default."""
+        matching = [o.scheme for o in self.overrides if any(_matches(name, o.weights) for name in names)]
         return parse_scheme(matching[-1] if matching else self.default)
 
-    def unmatched(self, weights: Iterable[str]) -> tuple[str, ...]:
-        """The patterns that name none of these weights."""
-        names = tuple(weights)
-        return tuple(o.weights for o in self.overrides if not any(_matches(name, o.weights) for name in names))
+    def unmatched(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The patterns that match none of these names."""
+        known = tuple(names)
+        return tuple(o.weights for o in self.overrides if not any(_matches(name, o.weights) for name in known))
 
     @property
     def least_ios(self) -> int:

@@ -156,6 +156,12 @@ class ExportOptions:
                     hint=f"add --target {targets[0]}, or leave the precision out",
                 )
             self._check_recipe(name)
+        budgeted = self.max_drift_db is not None or self.min_agreement is not None
+        if budgeted and not (self.verify and any(precision_table.parse(name).compressed for name in self.precisions)):
+            raise UsageError(
+                "a drift budget judges compressed artifacts that are verified, and there is none",
+                hint="leave --max-drift and --min-agreement out, or --no-verify, or add --precision int8",
+            )
         if self.min_agreement is not None and not 0.0 <= self.min_agreement <= 100.0:
             raise UsageError(f"an agreement of {self.min_agreement} % cannot be", hint="--min-agreement takes 0 to 100")
         if self.batch < 1:

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
-    **dict.fromkeys(("errors", "precision", "spec", "report", "config", "catalog", "console"), 0),
-    **dict.fromkeys(("mil", "capture"), 1),
+    **dict.fromkeys(("errors", "precision", "recipe", "spec", "report", "config", "catalog", "console"), 0),
+    **dict.fromkeys(("mil", "capture", "canonical"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness"), 3),
     "pipeline": 4,

@@ -12,7 +12,7 @@ from swiftdeploy.bundle.manifest import (
     read_manifest,
 )
 from swiftdeploy.bundle.read import Bundle, read_bundle, save_arrays
-from swiftdeploy.bundle.store import check_destination, staged
+from swiftdeploy.bundle.store import check_destination, staged, unfinished_path
 
 __all__ = [
     "MANIFEST_NAME",
@@ -32,4 +32,5 @@ __all__ = [
     "sha256_of",
     "staged",
     "tree_digest",
+    "unfinished_path",
 ]

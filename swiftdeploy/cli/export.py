@@ -12,6 +12,7 @@ from swiftdeploy import config, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import UsageError
+from swiftdeploy.precision import resolve
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
 DEFAULTS = ExportOptions()
@@ -29,7 +30,13 @@ def export(
     ] = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="coreml, onnx; repeatable.")] = None,
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", "-p", help="fp16, fp32, auto; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--precision",
+            "-p",
+            metavar="NAME|FILE.toml",
+            help="fp16, fp32, auto, int8, int4, w8a8, pal8 to pal2, sparse50 to sparse95; repeatable.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the bundle's folder.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The bundle's folder; default: the model's name.")] = None,
@@ -47,7 +54,16 @@ def export(
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 17 to 20.")] = DEFAULTS.opset,
     ort: Annotated[bool, typer.Option("--ort", help="Also an .ort file beside the .onnx.")] = False,
     labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
-    images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity and drift.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", metavar="DIR", help="Images that w8a8 measures ranges on.")
+    ] = None,
+    max_drift: Annotated[
+        float | None, typer.Option("--max-drift", metavar="DB", help="Compressed: least PSNR against the original.")
+    ] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option("--min-agreement", metavar="PERCENT", help="Compressed: least top-1 agreement.")
+    ] = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Rewrite the graph before converting.")] = True,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the numbers before writing.")] = True,
     author: Annotated[str, typer.Option("--author", help="Metadata of the package.")] = "",
@@ -74,11 +90,12 @@ def export(
     else:
         described = Metadata(author=author, license=license, version=model_version, description=description)
         shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
-        made = {"min_ios": min_ios, "opset": opset, "ort": ort, **switches}
+        budgets = {"max_drift_db": max_drift, "min_agreement": min_agreement}
+        made = {"min_ios": min_ios, "opset": opset, "ort": ort, **budgets, **switches}
         options = _options(target, precision, {**to_plain(DEFAULTS), **shape, **made}, described)
         weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
         folder = (out or Path("dist")) / (name or _folder(model or "model"))
-        given = {"model": model, "labels": labels, "images": images, "force": force}
+        given = {"model": model, "labels": labels, "images": images, "calibration": calibration, "force": force}
         requests = [{**weights, **given, "options": options, "destination": folder}]
     _run(requests, json=json, dry_run=dry_run)
 
@@ -110,6 +127,9 @@ def _run(requests: list[dict[str, Any]], *, json: bool, dry_run: bool) -> None:
             screen.print(escape(str(result.bundle / artifact.path)), soft_wrap=True)
         screen.print(render.summary(result.manifest, width=screen.width))
         console.note(render.UNITS)
+        if any(artifact.compression is not None for artifact in result.manifest.artifacts):
+            screen.print(render.choice(result.manifest, width=screen.width))
+            console.note(render.choice_notes(result.manifest))
 
 
 def _show_plan(planned: list[Any], *, json: bool) -> None:
@@ -151,7 +171,8 @@ def _from_config(
     read = config.read_config(path)
     requests = []
     for name, entry in read.models:
-        plain = {**to_plain(config.options_of(entry, f"{config.FILE_NAME} [models.{name}]")), **switches}
+        where = f"{config.FILE_NAME} [models.{name}]"
+        plain = {**to_plain(config.options_of(entry, where, read.folder)), **switches}
         options = _options(target or plain["targets"], precision or plain["precisions"], plain, Metadata())
         requests.append(
             {
@@ -161,6 +182,7 @@ def _from_config(
                 "attention": entry.attention,
                 "labels": (read.path(entry.labels) or "") if entry.labels not in ("", "imagenet") else entry.labels,
                 "images": Path(str(read.path(entry.images))) if entry.images else None,
+                "calibration": Path(str(read.path(entry.calibration))) if entry.calibration else None,
                 "options": options,
                 "destination": (out or read.folder / read.output) / name,
                 "force": force,
@@ -183,10 +205,13 @@ def _refuse_unused(context: typer.Context) -> None:
 def _options(
     target: list[str] | None, precision: list[str] | None, plain: dict[str, Any], metadata: Metadata
 ) -> ExportOptions:
+    # Names of recipe files are relative to where the command runs; those of the configuration have been read.
+    names, recipes = resolve(precision, Path()) if precision else (tuple(plain["precisions"]), None)
     chosen = {
         **plain,
         "targets": list(dict.fromkeys(target or plain["targets"])),
-        "precisions": list(dict.fromkeys(precision or plain["precisions"])),
+        "precisions": list(names),
+        "recipes": plain["recipes"] if recipes is None else to_plain(recipes),
         "metadata": to_plain(metadata),
     }
     try:

@@ -5,7 +5,7 @@ worth, and `check_weights` holds that against what they were. Nothing here knows
 """
 
 from swiftdeploy.compress.activations import Quantized, quantize_activations
-from swiftdeploy.compress.apply import compress
+from swiftdeploy.compress.apply import check_libraries, compress
 from swiftdeploy.compress.check import check_weights
 from swiftdeploy.compress.dense import dense_weights
 from swiftdeploy.compress.plan import Plan, plan_weights
@@ -16,6 +16,7 @@ __all__ = [
     "Plan",
     "Quantized",
     "Weight",
+    "check_libraries",
     "check_weights",
     "compress",
     "dense_weights",

@@ -109,7 +109,8 @@ def conditioning_db(module: nn.Module, images: Tensor, *, batch: int) -> float:
     """
     exact = _answers(module, images, batch)
     peak = float(exact.abs().max())
-    errors = [_answers(_disturbed(module, seed), images, batch) - exact for seed in range(_TRIES)]
+    with console.quiet():  # a graph's copy warns of what torch deprecates in itself
+        errors = [_answers(_disturbed(module, seed), images, batch) - exact for seed in range(_TRIES)]
     worst = max(float(error.square().flatten(1).mean(1).max().sqrt()) for error in errors)
     return 20.0 * float(torch.log10(torch.tensor(peak / worst))) if worst > 0.0 and peak > 0.0 else 999.0
 

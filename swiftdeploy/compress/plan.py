@@ -17,6 +17,7 @@ from swiftdeploy.errors import UsageError
 from swiftdeploy.recipe import BLOCK, Recipe, Scheme
 
 _METADATA, _ALIGNMENT, _IN_PLACE = 64, 64, 10  # of weight.bin; shorter arrays stand in the program itself
+_PIXEL_INPUT = "module_"
 _LEAST_GROUP = 0.25  # of what was asked for: smaller groups cost more than they give
 
 
@@ -31,23 +32,31 @@ class Plan:
 
 def plan_weights(weights: Sequence[Weight], recipe: Recipe) -> Plan:
     """What the recipe makes of these weights. Raises UsageError where a pattern of it names none of them."""
-    names = [weight.name for weight in weights]
+    names = [name for weight in weights for name in names_of(weight)]
     strangers = recipe.unmatched(names)
     if strangers:
-        near = difflib.get_close_matches(strangers[0], names, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(strangers[0], reversed(names), n=1, cutoff=0.4)
         raise UsageError(
             f"recipe {recipe.name}: {strangers[0]!r} is no weight of this network",
             hint=f"did you mean {near[0]!r}?" if near else "the manifest of any compressed artifact lists the names",
         )
     schemes, reasons = {}, {}
     for weight in weights:
-        scheme = fitted(recipe.scheme(weight.name), weight)
+        scheme = fitted(recipe.scheme(*names_of(weight)), weight)
         reason = _reason(scheme, weight, recipe.smallest)
         if reason:
             reasons[weight.name] = reason
         else:
             schemes[weight.name] = scheme
     return Plan(recipe=recipe, schemes=schemes, reasons=reasons)
+
+
+def names_of(weight: Weight) -> tuple[str, ...]:
+    """What a recipe may call a weight: its name, also without the word that the pixel input before the model adds.
+
+    One recipe then serves --input tensor and --input image.
+    """
+    return tuple(dict.fromkeys((weight.name, weight.name.removeprefix(_PIXEL_INPUT))))
 
 
 def fitted(scheme: Scheme, weight: Weight) -> Scheme:

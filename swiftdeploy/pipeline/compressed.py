@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from swiftdeploy import bundle, compress
+from swiftdeploy import bundle, compress, console
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.parity import compare
 from swiftdeploy.pipeline import parity
@@ -169,7 +169,8 @@ def with_weights(built: Built, before: Arrays, changed: Arrays) -> nn.Module:
     `before` are the uncompressed package's tensors, by which a constant is found where the converter renamed or merged
     it. Raises ConversionError for a tensor of the package that no constant of the module is.
     """
-    module = copy.deepcopy(built.module)
+    with console.quiet():  # a graph's copy warns of what torch deprecates in itself
+        module = copy.deepcopy(built.module)
     homes = _homes(built.constants, before)
     missing = set(changed) - set(homes.values())
     if missing:

@@ -12,7 +12,7 @@ from swiftdeploy.parity.samples import Sample
 from swiftdeploy.spec import Preprocessing
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
-AT_MOST = 16
+AT_MOST, CALIBRATION_AT_MOST = 16, 128
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -21,17 +21,48 @@ def read_images(folder: Path, size: tuple[int, int], preprocessing: Preprocessin
 
     Raises UsageError for a folder without images or an image that does not read.
     """
+    return _samples(folder, image_paths(folder, "--images"), AT_MOST, size, preprocessing)
+
+
+def read_calibration(folder: Path, size: tuple[int, int], preprocessing: Preprocessing) -> tuple[Sample, ...]:
+    """Up to 128 images below a folder, evenly chosen and prepared as `read_images` prepares them.
+
+    Raises UsageError for a folder without images, or with a single file that is no image, chosen or not: ranges that
+    were measured on other images than somebody believes are not seen in any figure.
+    """
+    paths = image_paths(folder, "--calibration")
+    for path in paths:
+        _check_header(path)
+    return _samples(folder, paths, CALIBRATION_AT_MOST, size, preprocessing)
+
+
+def image_paths(folder: Path, option: str) -> list[Path]:
+    """Every image file below a folder, sorted. Raises UsageError, naming the option, where there is none."""
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder", hint="give a folder with images to --images")
+        raise UsageError(f"{folder} is no folder", hint=f"give a folder with images to {option}")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise UsageError(
             f"{folder} holds no images", hint=f"it should hold files such as {', '.join(sorted(SUFFIXES))}"
         )
-    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(AT_MOST, len(paths))).round().astype(int)]
+    return paths
+
+
+def _samples(
+    folder: Path, paths: list[Path], most: int, size: tuple[int, int], preprocessing: Preprocessing
+) -> tuple[Sample, ...]:
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)]
     return tuple(
         Sample(name=path.relative_to(folder).as_posix(), image=read_image(path, size, preprocessing)) for path in chosen
     )
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with Image.open(path):
+            pass
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UsageError(f"{path} is no readable image: {error}", hint="remove or replace it") from error
 
 
 def read_image(path: Path, size: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:

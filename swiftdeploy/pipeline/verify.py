@@ -1,6 +1,7 @@
 """Check what was written: a bundle against its golden data, or a lone artifact.
 
-A bundle needs neither the checkpoint nor the model's code: the oracle's answers travel with it.
+A bundle needs neither the checkpoint nor the model's code: the oracle's answers travel with it, and those of the
+decompressed module with a compressed artifact.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from swiftdeploy import console
 from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bundle
 from swiftdeploy.errors import ArtifactError, ParityError, SwiftdeployError, UsageError
 from swiftdeploy.parity import compare
+from swiftdeploy.pipeline.gates import artifact_gate
 from swiftdeploy.report import Leg, ParityReport
 from swiftdeploy.runtimes import open_artifact, run_samples
 
@@ -45,10 +47,9 @@ def verify_bundle(path: Path) -> Verification:
                 raise ArtifactError(
                     f"{artifact.path} is not the artifact that the manifest describes", hint="export again"
                 )
-    inputs, outputs = bundle.golden()
     if not bundle.manifest.artifacts:
         raise ArtifactError(f"{path.name} holds no artifact", hint="export again")
-    reports = tuple(_golden(bundle, artifact, inputs, outputs) for artifact in bundle.manifest.artifacts)
+    reports = tuple(_golden(bundle, artifact, *bundle.golden(artifact)) for artifact in bundle.manifest.artifacts)
     failed = [report for report in reports if report.verdict == "fail"]
     if failed:
         output = next(o for o in failed[0].legs[0].outputs if o.verdict == "fail")
@@ -73,11 +74,15 @@ def _golden(
         with _running(artifact.path):
             found = run_samples(runtime, samples)
         compared = compare.outputs(
-            expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
+            expected,
+            found,
+            precision=artifact.precision,
+            samples=bundle.manifest.golden.samples,
+            limits=artifact_gate(artifact),
         )
     leg = Leg(name="golden", verdict=compare.worst([o.verdict for o in compared]), outputs=compared)
-    gate = compare.gate(artifact.precision).passes
-    return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=gate, legs=(leg,))
+    passes = artifact_gate(artifact).passes
+    return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=passes, legs=(leg,))
 
 
 @contextlib.contextmanager

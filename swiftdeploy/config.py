@@ -89,7 +89,7 @@ def read_config(path: Path) -> Config:
     return Config(folder=path.parent, output=output, models=models)
 
 
-def options_of(entry: ModelEntry, where: str, folder: Path) -> ExportOptions:
+def options_of(entry: ModelEntry, where: str, folder: Path = Path()) -> ExportOptions:
     """The export options of a table; recipe files are read, relative to `folder`.
 
     Raises ConfigError where they contradict each other.

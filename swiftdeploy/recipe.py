@@ -1,7 +1,7 @@
 """How weights are stored: a scheme for one tensor, and a recipe that gives every tensor of a network its scheme.
 
-In: names ("pal4g16", "sparse75+int8") and recipe files. Out: frozen values. They say what is wanted; what carries it out
-is `compress`. Standard library only.
+In: names ("pal4g16", "sparse75+int8") and recipe files. Out: frozen values that say what is wanted; `compress` does it.
+Standard library only.
 
     default = "pal6"        # every weight that no pattern names
     smallest = 2048         # weights of fewer values stay as they are
@@ -133,7 +133,7 @@ def parse_scheme(name: str) -> Scheme:
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file, named after the file. Raises UsageError for anything that does not read or fit."""
-    hint = "a recipe has default = \"pal6\" and a table [weights] of names; see docs/compression.md"
+    hint = 'a recipe has default = "pal6" and a table [weights] of names; see docs/compression.md'
     if not _FILE_NAME.fullmatch(path.stem):
         raise UsageError(f"{path.name!r} cannot name an artifact", hint="use letters, digits, _ and - before .toml")
     try:

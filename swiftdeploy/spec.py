@@ -120,8 +120,8 @@ class Metadata:
 class ExportOptions:
     """What one export produces. Every combination that cannot work is refused here.
 
-    `recipes` are the contents of the recipe files among the precisions. `max_drift_db` is the least PSNR in dB that a
-    compressed artifact may have against the oracle, `min_agreement` the least percentage of samples with its best class.
+    `recipes` are the contents of the recipe files among the precisions. A compressed artifact must have a PSNR of
+    `max_drift_db` against the oracle, and its best class on `min_agreement` percent of samples, where these are set.
     """
 
     targets: tuple[TargetName, ...] = ("coreml",)
@@ -186,7 +186,9 @@ class ExportOptions:
             what = "was not read" if self.recipe(name) is None else f"would be named as {known.slug!r} is"
             raise UsageError(f"the recipe {name} {what}", hint="give each recipe file a name of its own")
         recipe = self.recipe(name)
-        least = max(known.needs["coreml"].least_ios if "coreml" in known.needs else 0, recipe.least_ios if recipe else 0)
+        least = max(
+            known.needs["coreml"].least_ios if "coreml" in known.needs else 0, recipe.least_ios if recipe else 0
+        )
         if "coreml" in self.targets and "coreml" in known.needs and least > self.min_ios:
             raise UsageError(
                 f"precision {name!r} needs iOS {least}, and the artifact is for iOS {self.min_ios}",

@@ -87,8 +87,8 @@ class DeviceRecord:
 class Manifest:
     """Everything that a bundle records. `tree_sha256` covers every file but the manifest itself; `seal` covers that.
 
-    `unfinished` names the artifacts that an interrupted export had not made yet; a bundle that was not interrupted has
-    none. The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
+    The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
+    `unfinished` names the artifacts that an interrupted export had not made yet; other bundles have none.
     """
 
     schema: Literal[1]

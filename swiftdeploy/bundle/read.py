@@ -35,9 +35,7 @@ class Bundle:
         own = artifact.compression.golden if artifact is not None and artifact.compression is not None else ""
         return self.file(own or self.manifest.golden.outputs)
 
-    def golden(
-        self, artifact: ArtifactRecord | None = None
-    ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    def golden(self, artifact: ArtifactRecord | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """The oracle's inputs and outputs by name, sample axis first; with `artifact`, the outputs that it is held to.
 
         Raises ArtifactError where they do not load.

@@ -10,7 +10,17 @@ from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
-from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
+from swiftdeploy.cli.options import (
+    Attention,
+    Calibration,
+    Json,
+    MaxDrift,
+    MinAgreement,
+    NoColor,
+    Precisions,
+    Quiet,
+    Verbose,
+)
 from swiftdeploy.errors import UsageError
 from swiftdeploy.precision import resolve
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
@@ -29,15 +39,7 @@ def export(
         str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
     ] = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="coreml, onnx; repeatable.")] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--precision",
-            "-p",
-            metavar="NAME|FILE.toml",
-            help="fp16, fp32, auto, int8, int4, w8a8, pal8 to pal2, sparse50 to sparse95; repeatable.",
-        ),
-    ] = None,
+    precision: Precisions = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the bundle's folder.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The bundle's folder; default: the model's name.")] = None,
     attention: Attention = None,
@@ -55,15 +57,9 @@ def export(
     ort: Annotated[bool, typer.Option("--ort", help="Also an .ort file beside the .onnx.")] = False,
     labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity and drift.")] = None,
-    calibration: Annotated[
-        Path | None, typer.Option("--calibration", metavar="DIR", help="Images that w8a8 measures ranges on.")
-    ] = None,
-    max_drift: Annotated[
-        float | None, typer.Option("--max-drift", metavar="DB", help="Compressed: least PSNR against the original.")
-    ] = None,
-    min_agreement: Annotated[
-        float | None, typer.Option("--min-agreement", metavar="PERCENT", help="Compressed: least top-1 agreement.")
-    ] = None,
+    calibration: Calibration = None,
+    max_drift: MaxDrift = None,
+    min_agreement: MinAgreement = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Rewrite the graph before converting.")] = True,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the numbers before writing.")] = True,
     author: Annotated[str, typer.Option("--author", help="Metadata of the package.")] = "",

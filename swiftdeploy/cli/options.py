@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,4 +18,22 @@ Attention = Annotated[
         metavar="sum|token_l2",
         help="Generation of SwiftFormer's attention, where the weights cannot tell: sum (before July 2023), token_l2.",
     ),
+]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        "-p",
+        metavar="NAME|FILE.toml",
+        help="fp16, fp32, auto, int8, int4, w8a8, pal8 to pal2, sparse50 to sparse95; repeatable.",
+    ),
+]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibration", metavar="DIR", help="Images on which activations' ranges are measured.")
+]
+MaxDrift = Annotated[
+    float | None, typer.Option("--max-drift", metavar="DB", help="Compressed: least PSNR against the original.")
+]
+MinAgreement = Annotated[
+    float | None, typer.Option("--min-agreement", metavar="PERCENT", help="Compressed: least top-1 agreement.")
 ]

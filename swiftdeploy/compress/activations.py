@@ -30,7 +30,7 @@ _FUSED = re.compile(r"_(?:0|conv|linear)_(weight|bias)$")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantized:
-    """`simulated` computes in fp32 and rounds to 8 bits as it goes; `final` is what is converted, in torch's own ops."""
+    """`simulated` computes in fp32 and rounds to 8 bits as it goes; `final` is what is converted, in torch's ops."""
 
     simulated: nn.Module
     final: nn.Module
@@ -155,7 +155,7 @@ def _module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _convolution(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    given = [*node.args, *[None] * 7][:7]
+    given: list[Any] = [*node.args, *[None] * 7][:7]
     weight, bias = _constant(graph, given[1]), _constant(graph, given[2])
     if weight is None or (bias is None) != (given[2] is None):
         return None
@@ -163,7 +163,7 @@ def _convolution(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     layer = nn.Conv2d(
         weight.shape[1] * groups,
         weight.shape[0],
-        tuple(weight.shape[2:]),
+        (weight.shape[2], weight.shape[3]),
         stride=tuple(given[3] or (1, 1)),
         padding=tuple(given[4] or (0, 0)),
         dilation=tuple(given[5] or (1, 1)),
@@ -182,8 +182,10 @@ def _linear(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _filled(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-    layer.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=False)
+    with torch.no_grad():
+        layer.get_parameter("weight").copy_(weight)
+        if bias is not None:
+            layer.get_parameter("bias").copy_(bias)
     return layer
 
 

@@ -108,7 +108,10 @@ def _scale(scheme: Scheme) -> Any:
         )
     block = {"granularity": "per_block", "block_size": scheme.group} if scheme.bits == 4 else {}
     return cto.OpLinearQuantizerConfig(
-        mode="linear_symmetric", dtype=f"int{scheme.bits}", weight_threshold=0, **{"granularity": "per_channel", **block}
+        mode="linear_symmetric",
+        dtype=f"int{scheme.bits}",
+        weight_threshold=0,
+        **{"granularity": "per_channel", **block},
     )
 
 

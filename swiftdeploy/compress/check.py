@@ -27,7 +27,7 @@ _TINY = 2.0**-25  # half of fp16's smallest step
 def check_weights(package: Path, weights: Sequence[Weight], plan: Plan, before: Arrays, after: Arrays) -> list[str]:
     """What is wrong with the package, one line a tensor; empty where all is well.
 
-    `weights` and `before` are the uncompressed package's, `after` what the compressed one's are worth (`dense_weights`).
+    `weights` and `before` are the uncompressed package's, `after` what the compressed one's are worth (see `dense`).
     """
     known = {weight.name: weight for weight in weights}
     masks = _masks(package)
@@ -141,7 +141,8 @@ def _masks(package: Path) -> dict[str, Array]:
     for operation in operations:
         if operation.type == "constexpr_sparse_to_dense":
             name = operation.outputs[0].name.removesuffix("_sparsified")
-            found.update({name: mask for mask in _mask(operation.inputs, makers)})
+            for mask in _mask(operation.inputs, makers):
+                found[name] = mask
     return found
 
 

@@ -35,13 +35,9 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
-    """An fp16 package that is compressed, and its twin under stress weights (None without verification).
-
-    `constants` are its float tensors by name, as coremltools reads them.
-    """
+    """An fp16 package that is compressed. `constants` are its float tensors by name, as coremltools reads them."""
 
     path: Path
-    twin: Path | None
     weights: tuple[compress.Weight, ...]
     constants: Arrays
 
@@ -71,36 +67,34 @@ class Made:
     report: ParityReport | None
 
 
-def open_base(path: Path, twin: Path | None) -> Base:
+def open_base(path: Path) -> Base:
     """The package at `path` as something to compress. Raises ArtifactError where it does not read."""
-    return Base(path=path, twin=twin, weights=compress.read_weights(path), constants=compress.dense_weights(path))
+    return Base(path=path, weights=compress.read_weights(path), constants=compress.dense_weights(path))
 
 
-def weights_variant(base: Path, truth: parity.Reference, recipe: Recipe, destination: Path) -> Variant:
-    """Compress the weights of the fp16 package `base`, which was made of `truth`, as `destination`.
+def weights_variant(base: Base, truth: parity.Reference, recipe: Recipe, destination: Path) -> Variant:
+    """Compress the weights of `base`, which was made of `truth`, as `destination`.
 
     Raises UsageError for a recipe that fits nothing, DependencyError, or ConversionError with coremltools' reason.
     """
-    weights = compress.read_weights(base)
-    plan = compress.plan_weights(weights, recipe)
-    compress.compress(base, destination, plan, weights)
-    return opened_variant(destination, truth, weights, plan, compress.dense_weights(base))
+    plan = compress.plan_weights(base.weights, recipe)
+    compress.compress(base.path, destination, plan, base.weights)
+    return planned_variant(destination, truth, base, recipe)
 
 
-def opened_variant(
-    path: Path, truth: parity.Reference, weights: tuple[compress.Weight, ...], plan: compress.Plan, before: Arrays
-) -> Variant:
+def planned_variant(path: Path, truth: parity.Reference, base: Base, recipe: Recipe) -> Variant:
     """The compressed package at `path` beside the module of `truth` with its decompressed weights."""
     dense = compress.dense_weights(path)
+    plan = compress.plan_weights(base.weights, recipe)
     changed = {name: value for name, value in dense.items() if name in plan.schemes}
-    built = dataclasses.replace(truth.built, module=with_weights(truth.built, before, changed))
+    built = dataclasses.replace(truth.built, module=with_weights(truth.built, base.constants, changed))
     answered = dataclasses.replace(truth, outputs=parity.graph_answers(built, truth.inputs), built=built)
     return Variant(
         path=path,
         truth=answered,
-        weights=weights,
+        weights=base.weights,
         plan=plan,
-        before=before,
+        before=base.constants,
         dense=dense,
         limits=compare.GATES["fp16"],
     )
@@ -121,13 +115,18 @@ def report(
         precision=precision,
         gate_db=variant.limits.passes,
         legs=tuple(legs),
-        drift=drift_of(runtime, oracle, found, own=own, options=options),
+        drift=drift_of(variant, oracle, found, own=own, options=options),
     )
 
 
-def drift_of(runtime: Runtime, oracle: Arrays, found: Arrays, *, own: int, options: ExportOptions) -> Drift:
-    """The drift of what an artifact answered from what the oracle does."""
-    return measure(parity.expected_outputs(oracle, runtime.outputs), found, own=own, options=options)
+def drift_of(variant: Variant, oracle: Arrays, found: Arrays, *, own: int, options: ExportOptions) -> Drift:
+    """The drift of what an artifact answered, `found`, from what the oracle does.
+
+    A classifier's probabilities hide it: where one class has nearly all, logits may be far apart. Its drift is that of
+    the module that it was just found to agree with, in logits.
+    """
+    answered = found if set(found) == set(oracle) else variant.truth.outputs
+    return measure(oracle, answered, own=own, options=options)
 
 
 def weights_leg(variant: Variant) -> Leg:
@@ -181,7 +180,7 @@ def with_weights(built: Built, before: Arrays, changed: Arrays) -> nn.Module:
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     with torch.no_grad():
         for name, tensor in tensors.items():
-            home = homes.get(name.replace(".", "_"))
+            home = homes.get(name.replace(".", "_"), "")
             if home in changed:
                 laid = _laid_out(changed[home], before[home], tensor.numpy())
                 tensor.copy_(torch.from_numpy(laid.astype(np.float32)))
@@ -189,9 +188,7 @@ def with_weights(built: Built, before: Arrays, changed: Arrays) -> nn.Module:
 
 
 def _outputs(name: str, runtime: Runtime, variant: Variant, precision: str, found: Arrays | None) -> Leg:
-    return parity.outputs_leg(
-        name, runtime, variant.truth, precision=precision, limits=variant.limits, found=found
-    )
+    return parity.outputs_leg(name, runtime, variant.truth, precision=precision, limits=variant.limits, found=found)
 
 
 def _kept(variant: Variant) -> list[KeptTensor]:

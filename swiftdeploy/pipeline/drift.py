@@ -18,10 +18,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def measure(oracle: Arrays, found: Arrays, *, own: int, options: ExportOptions) -> Drift:
-    """The drift of outputs (sample axis first) from the oracle's; the first `own` samples are ours, the rest the user's.
-
-    `oracle` has the outputs as the artifact names them.
-    """
+    """The drift of outputs from the oracle's, sample axis first: the first `own` are ours, the rest the user's."""
     return Drift(
         samples=_outputs(oracle, found, slice(0, own)),
         images=_outputs(oracle, found, slice(own, None)),
@@ -81,4 +78,3 @@ def _share(expected: NDArray[Any], answer: NDArray[Any], best: int) -> float:
 def _finite(value: float) -> float | None:
     """None for equal arrays; JSON has no infinity, and a ratio beyond any real one stands in for the other."""
     return None if value == math.inf else max(-999.0, value)
-

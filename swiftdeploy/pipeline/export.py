@@ -103,25 +103,25 @@ def _artifacts(
     subject: Subject, pair: Pair, folder: Path, clock: _Clock, finished: list[bundle.ArtifactRecord]
 ) -> None:
     """Make every artifact of the matrix and append its record to `finished`, which is whole whenever this ends."""
-    base: Any = None
+    bases: Any = None
     for target, precision in subject.options.matrix:
         if not (target == "coreml" and parse(precision).compressed):
             finished.extend(_artifact(subject, pair, folder, target, precision, clock))
             continue
         with console.quiet():
             from swiftdeploy.pipeline import variants
-        if base is None:
+        if bases is None:
             with clock.stage("convert", "converting and verifying the fp16 package that is compressed"):
-                base = variants.make_base(subject, pair, folder)
+                bases = variants.make_bases(subject, pair, folder)
         with clock.stage("compress", f"compressing to {precision}, and verifying it"):
-            made = variants.make_variant(subject, pair, base, folder, precision)
+            made = variants.make_variant(subject, pair, bases, folder, precision)
         finished.append(
             _record(
                 made.path, subject, target=target, precision=precision, report=made.report, compressed=made.compression
             )
         )
-    if base is not None:
-        variants.drop_base(folder)
+    if bases is not None:
+        variants.drop_bases(folder)
 
 
 def _artifact(
@@ -250,7 +250,9 @@ def _keep_finished(
     The destination stays as it was: whoever reads it expects all of what was asked for.
     """
     done = {(artifact.target, artifact.precision) for artifact in artifacts}
-    missing = [f"{target} {precision}" for target, precision in subject.options.matrix if (target, precision) not in done]
+    missing = [
+        f"{target} {precision}" for target, precision in subject.options.matrix if (target, precision) not in done
+    ]
     if not artifacts or not missing:
         return
     aside = bundle.unfinished_path(request.destination)

@@ -69,36 +69,31 @@ def activations_variant(
     answered = dataclasses.replace(truth, outputs=parity.graph_answers(simulated, truth.inputs), built=simulated)
     images = torch.from_numpy(truth.inputs)
     limits = limits_of(conditioning_db(found.simulated, images, batch=example.shape[0]))
-    return opened_quantized(path, base.weights, base.constants, answered, limits)
+    return opened_quantized(path, base, answered, limits)
 
 
-def opened_quantized(
-    path: Path,
-    weights: Sequence[compress.Weight],
-    constants: Arrays,
-    truth: parity.Reference,
-    limits: compare.Gate,
-) -> Variant:
+def opened_quantized(path: Path, base: Base, truth: parity.Reference, limits: compare.Gate) -> Variant:
     """The quantised package at `path`, its tensors under the names that the fp16 package has them by."""
+    weights, constants = base.weights, base.constants
     dense = {original_name(name): value for name, value in compress.dense_weights(path).items()}
     named = {compress.stem(constant): constant for constant in compress.stored_sizes(path)}
     stored = {original_name(name): constant for name, constant in named.items()}
     scheme = Scheme(name="int8", form="linear", bits=8)
-    known = tuple(dataclasses.replace(w, constant=stored[w.name]) for w in weights if w.name in stored)
     plan = compress.Plan(
         recipe=RECIPE,
-        schemes={weight.name: scheme for weight in known},
+        schemes={w.name: scheme for w in weights if w.name in stored},
         reasons={w.name: "no layer that the quantizer knows uses it" for w in weights if w.name not in stored},
     )
-    # The scales of activations are tensors of the quantised package alone.
-    names = {name for name in constants if name in dense}
+    # Converted anew, equal constants may have been merged under another name; scales of activations are strangers.
+    by_value = {value.tobytes(): value for value in dense.values()}
+    found = {name: dense.get(name, by_value.get(value.tobytes())) for name, value in constants.items()}
     return Variant(
         path=path,
         truth=truth,
-        weights=known,
+        weights=tuple(dataclasses.replace(w, constant=stored.get(w.name, w.constant)) for w in weights),
         plan=plan,
-        before={name: constants[name] for name in names},
-        dense={name: dense[name] for name in names},
+        before=constants,
+        dense={name: value for name, value in found.items() if value is not None},
         limits=limits,
     )
 

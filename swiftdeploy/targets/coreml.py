@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from swiftdeploy import console
+from swiftdeploy.canonical import canonicalise_package
 from swiftdeploy.capture import Program
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.spec import InputKind, Metadata, Precision
-from swiftdeploy.canonical import canonicalise_package
 
 SUFFIX = ".mlpackage"
 LABEL_OUTPUT = "classLabel"

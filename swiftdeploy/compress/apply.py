@@ -40,11 +40,7 @@ def compress(source: Path, destination: Path, plan: Plan, weights: Sequence[Weig
     named = {weight.constant: plan.schemes[weight.name] for weight in weights if weight.name in plan.schemes}
     try:
         with console.quiet(), _one_thread():
-            model = ct.models.MLModel(str(source), skip_model_load=True)
-            for run, configs, joint in _passes(named):
-                config = cto.OptimizationConfig(global_config=None, op_name_configs=configs)
-                model = run(model, config, joint_compression=joint)
-            _save(model, destination)
+            _run(source, destination, named)
     except OSError:
         raise  # a full or read-only disk is no fault of the weights
     except Exception as error:
@@ -54,6 +50,14 @@ def compress(source: Path, destination: Path, plan: Plan, weights: Sequence[Weig
             hint="run with -v to see what it prints; --precision fp16 needs no compression",
         ) from error
     canonicalise_package(destination)
+
+
+def _run(source: Path, destination: Path, schemes: Mapping[str, Scheme]) -> None:
+    model = ct.models.MLModel(str(source), skip_model_load=True)
+    for run, configs, joint in _passes(schemes):
+        config = cto.OptimizationConfig(global_config=None, op_name_configs=configs)
+        model = run(model, config, joint_compression=joint)
+    _save(model, destination)
 
 
 def check_libraries(recipe: Recipe) -> None:

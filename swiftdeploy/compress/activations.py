@@ -25,7 +25,8 @@ _ACTIVATIONS: dict[Any, Callable[[], nn.Module]] = {_ATEN.relu.default: nn.ReLU,
 _DISTURBANCE = 2.0**-11  # fp16 rounds by as much
 _TRIES = 3
 # Where coremltools keeps the weight of a convolution that it fused with an activation.
-_FUSED = re.compile(r"_(?:0|conv|linear)_(weight|bias)$")
+_LAYER = "_layer"
+_FUSED = re.compile(rf"{_LAYER}(\d*)(?:_0|_conv|_linear)?_(weight|bias)$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +118,7 @@ def conditioning_db(module: nn.Module, images: Tensor, *, batch: int) -> float:
 
 def original_name(name: str) -> str:
     """The fused graph's name of a weight or bias of the quantised one."""
-    return _FUSED.sub(r"_\1", name)
+    return _FUSED.sub(r"_\2", name)
 
 
 def _answers(module: nn.Module, images: Tensor, batch: int) -> Tensor:
@@ -197,11 +198,11 @@ def _constant(graph: fx.GraphModule, node: Any) -> Tensor | None:
 
 
 def _free_name(graph: fx.GraphModule, node: fx.Node) -> str:
-    """The weight's name without its last word, or the node's own: what the converter will call the layer."""
+    """The weight's name without its last word, or the node's own, marked: what the converter will call the layer."""
     weight = node.args[1] if len(node.args) > 1 else None
     base = str(weight.target).removesuffix("_weight") if isinstance(weight, fx.Node) else node.name
-    base = base.replace(".", "_")
+    base = base.replace(".", "_") + _LAYER
     name, number = base, 1
     while hasattr(graph, name):
-        name, number = f"{base}_{number}", number + 1
+        name, number = f"{base}{number}", number + 1
     return name

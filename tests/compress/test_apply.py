@@ -70,12 +70,20 @@ def digest(package):
 def made(request, package, tmp_path_factory):
     """(min_ios, uncompressed package, compressed package, weights, plan)."""
     path = tmp_path_factory.mktemp("made") / "net.mlpackage"
-    return request.param, package(request.param), path, *compressed(package(request.param), path, RECIPES[request.param])
+    return (
+        request.param,
+        package(request.param),
+        path,
+        *compressed(package(request.param), path, RECIPES[request.param]),
+    )
 
 
 def test_every_scheme_keeps_its_word(made):
     min_ios, before, after, weights, plan = made
-    assert compress.check_weights(after, weights, plan, compress.dense_weights(before), compress.dense_weights(after)) == []
+    assert (
+        compress.check_weights(after, weights, plan, compress.dense_weights(before), compress.dense_weights(after))
+        == []
+    )
     ops = {o.type for o in load_program(after).function.block.operations if o.type.startswith("constexpr")}
     assert ops == OPS[min_ios]
 
@@ -132,7 +140,7 @@ def test_a_recipe_that_compresses_nothing(package, tmp_path):
 
 
 def test_what_coremltools_refuses_is_a_conversion_error(package, tmp_path):
-    """4-bit scales in a program of iOS16: options refuse it earlier, and nobody is left to the converter's traceback."""
+    """Options refuse int4 for iOS 16 earlier; here nobody is left with a traceback of the converter."""
     with pytest.raises(ConversionError, match="coremltools cannot compress to int4"):
         compressed(package(16), tmp_path / "a.mlpackage", Recipe(name="int4", default="int4"))
     assert not (tmp_path / "a.mlpackage").exists()

@@ -169,6 +169,4 @@ def test_a_skipped_weight_that_was_changed_is_refused(package, tmp_path):
     assert damage > 0.5, "the bug is gone from coremltools: read its change log, and what this check is for"
     plan = Plan(recipe=Recipe(name="r", default="pal4g16"), schemes={}, reasons={"up_weight": "coremltools skipped it"})
     problems = compress.check_weights(out, weights, plan, before, after)
-    assert problems == [
-        "up_weight: it changed, and should not have: coremltools skipped it (see coremltools#2777)"
-    ]
+    assert problems == ["up_weight: it changed, and should not have: coremltools skipped it (see coremltools#2777)"]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from swiftdeploy.recipe import Recipe
+
 Verdict = Literal["pass", "warn", "fail"]
 Eligibility = Literal["eligible", "risky", "ineligible"]
 Severity = Literal["error", "warning", "note"]
@@ -99,13 +101,54 @@ class Leg:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OutputDrift:
+    """How far one output of a compressed artifact is from the original oracle's: a cost, and no fault.
+
+    `psnr_db` is over all samples together, `worst_psnr_db` that of the worst one; None where all are equal to the bit.
+    `top1` and `top5` are the shares of samples on which the best class is the oracle's, and the oracle's best class is
+    among the best five; None where the output is no vector of scores.
+    """
+
+    name: str
+    psnr_db: float | None
+    worst_psnr_db: float | None
+    relative_l2: float
+    cosine: float
+    samples: int
+    top1: float | None = None
+    top5: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drift:
+    """What compression costs: on our own samples, and on the user's images where some were given.
+
+    The budgets are what the export was asked to hold: least PSNR in dB, least agreement of the best class in percent.
+    """
+
+    samples: tuple[OutputDrift, ...]
+    images: tuple[OutputDrift, ...] = ()
+    max_drift_db: float | None = None
+    min_agreement: float | None = None
+
+    @property
+    def judged(self) -> tuple[OutputDrift, ...]:
+        """What a person decides by: their own images, or else our samples."""
+        return self.images or self.samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ParityReport:
-    """Every leg of one artifact, or of the fused module against the oracle."""
+    """Every leg of one artifact, or of the fused module against the oracle.
+
+    A compressed artifact's legs compare it with the module that has its decompressed weights; `drift` with the oracle.
+    """
 
     subject: str
     precision: str
     gate_db: float
     legs: tuple[Leg, ...]
+    drift: Drift | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -145,6 +188,60 @@ class MixedPrecision:
     fp16_verdict: Verdict
     fp16_reason: str
     trials: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompressedTensor:
+    """One compressed weight: its scheme, bytes before and after, and how far its values moved.
+
+    `group` is the number of channels that share a table, or int4's block; 0 where the scheme has none. `psnr_db` is
+    None where no value moved.
+    """
+
+    name: str
+    scheme: str
+    group: int
+    shape: tuple[int, ...]
+    bytes_before: int
+    bytes_after: int
+    psnr_db: float | None
+    relative_l2: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptTensor:
+    """One weight that stays in fp16, and why."""
+
+    name: str
+    reason: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalibrationRecord:
+    """The images that activations were calibrated on: how many, and one sha256 over their pixels in order."""
+
+    images: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompressionRecord:
+    """How an artifact's weights are stored, tensor by tensor, and what its outputs are held to.
+
+    `recipe` makes the same artifact again. `base_bytes` is the size of the fp16 package that was compressed. `golden`
+    has the answers of the module with the decompressed weights (or, for quantised activations, the fake-quantised
+    module); an artifact passes from `passes_db` and fails below `fails_db`.
+    """
+
+    recipe: Recipe
+    base_bytes: int
+    tensors: tuple[CompressedTensor, ...]
+    kept: tuple[KeptTensor, ...]
+    golden: str
+    passes_db: float
+    fails_db: float
+    calibration: CalibrationRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

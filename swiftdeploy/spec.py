@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from swiftdeploy import precision as precision_table
 from swiftdeploy.errors import UsageError
+from swiftdeploy.recipe import Recipe
 
 TargetName = Literal["coreml", "onnx"]
 Precision = str  # a name that `precision.parse` knows
@@ -117,7 +118,11 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
-    """What one export produces. Every combination that cannot work is refused here."""
+    """What one export produces. Every combination that cannot work is refused here.
+
+    `recipes` are the contents of the recipe files among the precisions. A compressed artifact must have a PSNR of
+    `max_drift_db` against the oracle, and its best class on `min_agreement` percent of samples, where these are set.
+    """
 
     targets: tuple[TargetName, ...] = ("coreml",)
     precisions: tuple[Precision, ...] = ("fp16",)
@@ -132,6 +137,9 @@ class ExportOptions:
     verify: bool = True
     labels: tuple[str, ...] = ()
     metadata: Metadata = Metadata()
+    recipes: tuple[Recipe, ...] = ()
+    max_drift_db: float | None = None
+    min_agreement: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("target", self.targets, TARGETS)
@@ -150,6 +158,15 @@ class ExportOptions:
                     f"precision {name!r} is for {' and '.join(targets)}, which is no --target here",
                     hint=f"add --target {targets[0]}, or leave the precision out",
                 )
+            self._check_recipe(name)
+        budgeted = self.max_drift_db is not None or self.min_agreement is not None
+        if budgeted and not (self.verify and any(precision_table.parse(name).compressed for name in self.precisions)):
+            raise UsageError(
+                "a drift budget judges compressed artifacts that are verified, and there is none",
+                hint="leave --max-drift and --min-agreement out, or --no-verify, or add --precision int8",
+            )
+        if self.min_agreement is not None and not 0.0 <= self.min_agreement <= 100.0:
+            raise UsageError(f"an agreement of {self.min_agreement} % cannot be", hint="--min-agreement takes 0 to 100")
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not positive", hint="use --batch 1 or more")
         if self.input_size is not None and min(self.input_size) < 32:
@@ -158,6 +175,28 @@ class ExportOptions:
             raise UsageError("a dynamic batch is for ONNX only", hint="add --target onnx, or use --batch N")
         if self.input_kind == "image" and self.batch != 1:
             raise UsageError("a Core ML image input holds one image", hint="use --batch 1 with --input image")
+
+    def recipe(self, name: Precision) -> Recipe | None:
+        """How Core ML stores the weights of that precision; None where it stores them as it computes."""
+        given = {recipe.name: recipe for recipe in self.recipes}
+        known = precision_table.parse(name)
+        return known.recipe or given.get(known.slug if name != known.slug else "")
+
+    def _check_recipe(self, name: Precision) -> None:
+        """Refuse a recipe file that was not read or whose name is taken, and a precision newer than --min-ios."""
+        known = precision_table.parse(name)
+        if known.slug != name and (self.recipe(name) is None or known.slug in self.precisions):
+            what = "was not read" if self.recipe(name) is None else f"would be named as {known.slug!r} is"
+            raise UsageError(f"the recipe {name} {what}", hint="give each recipe file a name of its own")
+        recipe = self.recipe(name)
+        least = max(
+            known.needs["coreml"].least_ios if "coreml" in known.needs else 0, recipe.least_ios if recipe else 0
+        )
+        if "coreml" in self.targets and "coreml" in known.needs and least > self.min_ios:
+            raise UsageError(
+                f"precision {name!r} needs iOS {least}, and the artifact is for iOS {self.min_ios}",
+                hint=f"use --min-ios {least}, or a precision that iOS {self.min_ios} reads",
+            )
 
     @property
     def matrix(self) -> tuple[tuple[TargetName, Precision], ...]:

@@ -9,10 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
-    **dict.fromkeys(
-        ("errors", "precision", "spec", "report", "runs", "schema", "config", "catalog", "console", "axis"), 0
-    ),
-    **dict.fromkeys(("mil", "capture"), 1),
+    **dict.fromkeys(("errors", "precision", "recipe", "spec", "report", "runs", "schema", "config"), 0),
+    **dict.fromkeys(("catalog", "console", "axis"), 0),
+    **dict.fromkeys(("mil", "capture", "canonical"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness", "evaluation", "reporting"), 3),
     "pipeline": 4,

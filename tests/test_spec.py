@@ -91,7 +91,7 @@ def test_whole_numbers_are_floats_where_floats_are_asked_for():
         ({"targets": ()}, "nothing to export"),
         ({"precisions": ()}, "nothing to export"),
         ({"targets": ("tflite",)}, "target 'tflite' is not known"),
-        ({"precisions": ("int8",)}, "precision 'int8' is not known"),
+        ({"precisions": ("int7",)}, "precision 'int7' is not known"),
         ({"min_ios": 14}, "--min-ios 14 is not known"),
         ({"opset": 16}, "--opset 16 is not known"),
         ({"batch": 0}, "batch 0 is not positive"),

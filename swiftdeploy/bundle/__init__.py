@@ -16,7 +16,16 @@ from swiftdeploy.bundle.manifest import (
 from swiftdeploy.bundle.read import Bundle, read_bundle, save_arrays
 from swiftdeploy.bundle.rewrite import rewritten
 from swiftdeploy.bundle.statement import STATEMENT_NAME
-from swiftdeploy.bundle.store import check_destination, discard, held, placed, staged, sweep, write_whole
+from swiftdeploy.bundle.store import (
+    check_destination,
+    discard,
+    held,
+    placed,
+    staged,
+    sweep,
+    unfinished_path,
+    write_whole,
+)
 
 __all__ = [
     "ENVELOPE_NAME",
@@ -46,6 +55,7 @@ __all__ = [
     "staged",
     "sweep",
     "tree_digest",
+    "unfinished_path",
     "write_sums",
     "write_whole",
 ]

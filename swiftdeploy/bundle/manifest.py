@@ -16,7 +16,15 @@ import jsonschema
 from swiftdeploy import schema
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.precision import parse
-from swiftdeploy.report import FileRecord, MixedPrecision, ParityReport, PlacementRecord, Provenance, RewriteRecord
+from swiftdeploy.report import (
+    CompressionRecord,
+    FileRecord,
+    MixedPrecision,
+    ParityReport,
+    PlacementRecord,
+    Provenance,
+    RewriteRecord,
+)
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
@@ -42,7 +50,8 @@ class Recipe:
     """What the export was asked for: with the same weights, images and versions, enough to make the same bytes again.
 
     `model` and `attention` are as given, before anything was concluded; `options` are the plain `ExportOptions`, whose
-    labels are in the bundle's own file. `code` and `images` are tree digests, empty where there is nothing to hash.
+    labels are in the bundle's own file. `code`, `images` and `calibration` are tree digests, empty where there is
+    nothing to hash.
     """
 
     model: str
@@ -51,6 +60,7 @@ class Recipe:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     images: str = ""
+    calibration: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +81,7 @@ class ArtifactRecord:
     ops: Mapping[str, int]
     parity: ParityReport | None
     mixed: MixedPrecision | None = None
+    compression: CompressionRecord | None = None
 
     def __post_init__(self) -> None:
         parse(self.precision)
@@ -105,6 +116,7 @@ class Manifest:
     """Everything that a bundle records. `files` and `tree_sha256` cover the payload, `seal` the manifest itself.
 
     The seal is the sha256 of the canonical text with an empty seal. `encode` sets it: a value made in code has none.
+    `unfinished` names the artifacts that an interrupted export had not made yet; other bundles have none.
     """
 
     schema: Literal[1]
@@ -128,6 +140,7 @@ class Manifest:
     files: tuple[FileRecord, ...]
     tree_sha256: str
     device: tuple[DeviceRecord, ...] = ()
+    unfinished: tuple[str, ...] = ()
     seal: str = ""
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 
 from swiftdeploy.bundle.attestations import VOUCHING, check_attestations
 from swiftdeploy.bundle.hashing import inside, records, tree_digest
-from swiftdeploy.bundle.manifest import MANIFEST_NAME, Manifest, read_manifest
+from swiftdeploy.bundle.manifest import MANIFEST_NAME, ArtifactRecord, Manifest, read_manifest
 from swiftdeploy.errors import ArtifactError
 
 
@@ -29,10 +29,18 @@ class Bundle:
         """The path of one of its files."""
         return inside(self.path, name)
 
-    def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        """The oracle's inputs and outputs by name, sample axis first. Raises ArtifactError where they do not load."""
+    def golden_file(self, artifact: ArtifactRecord | None = None) -> Path:
+        """The file of golden outputs: a compressed artifact has its own."""
+        own = artifact.compression.golden if artifact is not None and artifact.compression is not None else ""
+        return self.file(own or self.manifest.golden.outputs)
+
+    def golden(self, artifact: ArtifactRecord | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """The oracle's inputs and outputs by name, sample axis first; with `artifact`, the outputs that it is held to.
+
+        Raises ArtifactError where they do not load.
+        """
         record = self.manifest.golden
-        inputs, outputs = load_arrays(self.file(record.inputs)), load_arrays(self.file(record.outputs))
+        inputs, outputs = load_arrays(self.file(record.inputs)), load_arrays(self.golden_file(artifact))
         for name, value in (*inputs.items(), *outputs.items()):
             if value.ndim == 0 or len(value) != len(record.samples) or not record.samples:
                 raise ArtifactError(
@@ -81,8 +89,9 @@ def _named(manifest: Manifest) -> tuple[str, ...]:
     labels = (manifest.labels,) if manifest.labels else ()
     device = (record.path for record in manifest.device)
     placed = (record.artifact for record in manifest.placement)
+    own = (artifact.compression.golden for artifact in manifest.artifacts if artifact.compression is not None)
     artifacts = (artifact.path for artifact in manifest.artifacts)
-    return (*artifacts, golden.inputs, golden.outputs, *labels, *device, *placed)
+    return (*artifacts, golden.inputs, golden.outputs, *own, *labels, *device, *placed)
 
 
 def _is_folder(name: str, files: Iterable[str]) -> bool:

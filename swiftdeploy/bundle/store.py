@@ -149,6 +149,11 @@ def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
         os.close(descriptor)
 
 
+def unfinished_path(destination: Path) -> Path:
+    """Where an interrupted export leaves the artifacts that it had finished: a bundle beside the destination."""
+    return destination.with_name(f"{destination.name}.partial")
+
+
 def check_destination(destination: Path, *, force: bool) -> None:
     """Raise UsageError where a bundle must not be written: something else lies there, or `force` is off.
 

@@ -11,8 +11,21 @@ from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
-from swiftdeploy.cli.options import Attention, Json, NoColor, PassphraseEnv, PassphraseFile, Quiet, Verbose
+from swiftdeploy.cli.options import (
+    Attention,
+    Calibration,
+    Json,
+    MaxDrift,
+    MinAgreement,
+    NoColor,
+    PassphraseEnv,
+    PassphraseFile,
+    Precisions,
+    Quiet,
+    Verbose,
+)
 from swiftdeploy.errors import UsageError
+from swiftdeploy.precision import resolve
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -24,28 +37,31 @@ SHOWN = {"json", "quiet", "verbose", "no_color", "help"}
 SIGNING = {"sign_key", "passphrase_env", "passphrase_file"}
 WITH_CONFIG = {"target", "precision", "out", "fuse", "verify", "force", "dry_run"} | SIGNING | SHOWN
 
+Checkpoint = Annotated[
+    str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
+]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
+]
+Untrained = Annotated[
+    int | None, typer.Option("--untrained", metavar="SEED", help="No checkpoint: random weights, for latency work.")
+]
+InputKind = Annotated[
+    str, typer.Option("--input", metavar="tensor|image", help="Normalised tensor, or pixels 0 to 255.")
+]
+
 
 def export(
     context: typer.Context,
-    checkpoint: Annotated[
-        str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
-    ] = None,
+    checkpoint: Checkpoint = None,
+    model: Model = None,
     target: Annotated[list[str] | None, typer.Option("--target", "-t", help="coreml, onnx; repeatable.")] = None,
-    precision: Annotated[
-        list[str] | None, typer.Option("--precision", "-p", help="fp16, fp32, auto; repeatable.")
-    ] = None,
+    precision: Precisions = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", help="Folder that gets the bundle's folder.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The bundle's folder; default: the model's name.")] = None,
     attention: Attention = None,
-    untrained: Annotated[
-        int | None, typer.Option("--untrained", metavar="SEED", help="No checkpoint: random weights, for latency work.")
-    ] = None,
-    input_kind: Annotated[
-        str, typer.Option("--input", metavar="tensor|image", help="Normalised tensor, or pixels 0 to 255.")
-    ] = DEFAULTS.input_kind,
+    untrained: Untrained = None,
+    input_kind: InputKind = DEFAULTS.input_kind,
     size: Annotated[str | None, typer.Option("--size", metavar="SIDE|HxW", help="Input size in pixels.")] = None,
     batch: Annotated[int, typer.Option("--batch", help="Images a prediction takes.")] = DEFAULTS.batch,
     dynamic_batch: Annotated[bool, typer.Option("--dynamic-batch", help="ONNX: any batch size.")] = False,
@@ -53,7 +69,10 @@ def export(
     opset: Annotated[int, typer.Option("--opset", help="ONNX opset, 17 to 20.")] = DEFAULTS.opset,
     ort: Annotated[bool, typer.Option("--ort", help="Also an .ort file beside the .onnx.")] = False,
     labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
-    images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity and drift.")] = None,
+    calibration: Calibration = None,
+    max_drift: MaxDrift = None,
+    min_agreement: MinAgreement = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Rewrite the graph before converting.")] = True,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the numbers before writing.")] = True,
     author: Annotated[str, typer.Option("--author", help="Metadata of the package.")] = "",
@@ -85,7 +104,8 @@ def export(
     else:
         described = Metadata(author=author, license=license, version=model_version, description=description)
         shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
-        made = {"min_ios": min_ios, "opset": opset, "ort": ort, **switches}
+        budgets = {"max_drift_db": max_drift, "min_agreement": min_agreement}
+        made = {"min_ios": min_ios, "opset": opset, "ort": ort, **budgets, **switches}
         options = _options(target, precision, {**to_plain(DEFAULTS), **shape, **made}, described)
         weights: dict[str, Any] = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
         folder = (out or Path("dist")) / (name or _folder(model or "model"))
@@ -93,7 +113,7 @@ def export(
             raise UsageError("no model is named", hint="use --model NAME; swiftdeploy models lists the names")
         from swiftdeploy.pipeline.request import ExportRequest
 
-        given: dict[str, Any] = {"labels": labels, "images": images, "force": force}
+        given: dict[str, Any] = {"labels": labels, "images": images, "calibration": calibration, "force": force}
         planned = [ExportRequest(model=model, destination=folder, options=options, **weights, **given)]
     _run(planned, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
 
@@ -135,6 +155,9 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         for line in (line for artifact in result.manifest.artifacts for line in render.mixed(artifact)):
             screen.print(escape(line), soft_wrap=True)
         console.note(render.UNITS)
+        if any(artifact.compression is not None for artifact in result.manifest.artifacts):
+            screen.print(render.choice(result.manifest, width=screen.width))
+            console.note(render.choice_notes(result.manifest))
 
 
 def _show_plan(planned: list[ExportRequest], *, json: bool) -> None:
@@ -201,10 +224,13 @@ def _refuse_unused(context: typer.Context) -> None:
 def _options(
     target: list[str] | None, precision: list[str] | None, plain: dict[str, Any], metadata: Metadata
 ) -> ExportOptions:
+    # Names of recipe files are relative to where the command runs; those of the configuration have been read.
+    names, recipes = resolve(precision, Path()) if precision else (tuple(plain["precisions"]), None)
     chosen = {
         **plain,
         "targets": list(dict.fromkeys(target or plain["targets"])),
-        "precisions": list(dict.fromkeys(precision or plain["precisions"])),
+        "precisions": list(names),
+        "recipes": plain["recipes"] if recipes is None else to_plain(recipes),
         "metadata": to_plain(metadata),
     }
     try:

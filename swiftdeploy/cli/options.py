@@ -25,3 +25,21 @@ PassphraseEnv = Annotated[
 PassphraseFile = Annotated[
     Path | None, typer.Option("--passphrase-file", help="File whose first line is the key's passphrase.")
 ]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        "-p",
+        metavar="NAME|FILE.toml",
+        help="fp16, fp32, auto, int8, int4, w8a8, pal8 to pal2, sparse50 to sparse95; repeatable.",
+    ),
+]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibration", metavar="DIR", help="Images on which activations' ranges are measured.")
+]
+MaxDrift = Annotated[
+    float | None, typer.Option("--max-drift", metavar="DB", help="Compressed: least PSNR against the original.")
+]
+MinAgreement = Annotated[
+    float | None, typer.Option("--min-agreement", metavar="PERCENT", help="Compressed: least top-1 agreement.")
+]

@@ -19,7 +19,7 @@ MARKS = {"pass": "[green]pass[/green]", "warn": "[yellow]warn[/yellow]", "fail":
 def label(path: str, precision: str) -> str:
     """An artifact in a word or two: a file's whole name would leave its figures no room."""
     kind = KINDS.get(Path(path).suffix, Path(path).suffix.lstrip("."))
-    return f"{kind} {precision}"
+    return f"{kind} {precision.removesuffix('.toml')}"
 
 
 def summary(manifest: Manifest, *, width: int) -> Table:
@@ -53,6 +53,43 @@ def mixed(artifact: ArtifactRecord) -> list[str]:
         f"{head}; {found.fp16_reason}",
         *(f"  {op.op} {op.name}{f' in {op.place}' if op.place else ''}: {op.reason}" for op in found.kept),
     ]
+
+
+def choice(manifest: Manifest, *, width: int) -> Table:
+    """One row a Core ML artifact, to choose between them: what it saves beside what it costs. It fits 80 columns."""
+    table = table_of("artifact", "MB", "of fp16", "fidelity", "drift", "top-1", "verdict", width=width)
+    base = next(a.compression.base_bytes for a in manifest.artifacts if a.compression is not None)
+    for artifact in manifest.artifacts:
+        if artifact.target != "coreml":
+            continue
+        legs = {leg.name: leg for leg in artifact.parity.legs} if artifact.parity else {}
+        drift = artifact.parity.drift if artifact.parity else None
+        judged = drift.judged if drift else ()
+        known = [output.psnr_db for output in judged if output.psnr_db is not None]
+        shares = [output.top1 for output in judged if output.top1 is not None]
+        # What is not compressed has no other reference than the oracle.
+        alone = (closeness(legs.get("outputs")), agreement(legs.get("outputs")))
+        far, agrees = (f"{min(known):.1f}" if known else "equal", f"{min(shares):.1%}" if shares else "-")
+        table.add_row(
+            label(artifact.path, artifact.precision),
+            f"{artifact.bytes / 1e6:.2f}",
+            f"{artifact.bytes / base:.0%}",
+            closeness(legs.get("outputs")),
+            *((far, agrees) if judged else alone),
+            MARKS[artifact.parity.verdict] if artifact.parity else "not checked",
+        )
+    return table
+
+
+def choice_notes(manifest: Manifest) -> str:
+    """What the table's columns mean, and on what they were measured."""
+    drifts = [a.parity.drift for a in manifest.artifacts if a.parity and a.parity.drift]
+    judged = drifts[0].judged if drifts else ()
+    where = "your images" if drifts and drifts[0].images else "our samples, which are no photographs: give --images"
+    return (
+        "fidelity: dB against the decompressed weights, which is the check; drift, top-1: against the original, on "
+        f"{judged[0].samples if judged else 0} of {where}"
+    )
 
 
 def reports(found: Sequence[ParityReport], *, width: int) -> Table:

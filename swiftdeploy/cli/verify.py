@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
-from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
+from swiftdeploy.cli.options import Attention, Calibration, Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def verify(
     ] = None,
     attention: Attention = None,
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, with --checkpoint.")] = None,
+    calibration: Calibration = None,
     preprocessing: Annotated[
         bool, typer.Option("--preprocessing", help="With --checkpoint: from image files to scores, by both roads.")
     ] = False,
@@ -59,7 +60,7 @@ def verify(
         raise UsageError("a rebuild takes the attention from the bundle", hint="leave --attention out")
     targets = [(path, checkpoint)] if path is not None else _from_config(checkpoint, rebuild=rebuild)
     signers = _signers(targets, signature) if signature is not None else []
-    rebuilt = [_rebuild(each, weights, model, images) for each, weights in targets] if rebuild else []
+    rebuilt = [_rebuild(each, weights, model, images, calibration) for each, weights in targets] if rebuild else []
     from swiftdeploy.pipeline import verify as check
 
     results = []
@@ -85,10 +86,12 @@ def _signers(targets: list[tuple[Path, str | None]], key: Path) -> list[str]:
     return [signing.verify_signature(path, key) for path, _ in targets]
 
 
-def _rebuild(path: Path, weights: str | None, model: str | None, images: Path | None) -> Rebuild:
+def _rebuild(
+    path: Path, weights: str | None, model: str | None, images: Path | None, calibration: Path | None
+) -> Rebuild:
     from swiftdeploy.pipeline.rebuild import rebuild
 
-    return rebuild(path, weights, model=model, images=images)
+    return rebuild(path, weights, model=model, images=images, calibration=calibration)
 
 
 def _show(results: list[Verification], signers: list[str], rebuilt: list[Rebuild], *, json: bool) -> None:

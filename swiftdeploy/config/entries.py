@@ -25,14 +25,26 @@ class Shared:
         default=None, metadata=said("SwiftFormer's attention generation.", enum=list(ATTENTIONS))
     )
     labels: str = field(default="", metadata=said('Make a classifier: a file with a label a line, or "imagenet".'))
-    images: str | None = field(default=None, metadata=said("Folder of your own images, for parity."))
+    images: str | None = field(default=None, metadata=said("Folder of your own images, for parity and drift."))
+    calibration: str | None = field(
+        default=None, metadata=said("Folder of images on which the ranges of activations are measured.")
+    )
+    max_drift_db: float | None = field(
+        default=None, metadata=said("Compressed artifacts: least PSNR in dB against the original.")
+    )
+    min_agreement: float | None = field(
+        default=None,
+        metadata=said("Compressed artifacts: least top-1 agreement in percent.", minimum=0, maximum=100),
+    )
     targets: tuple[str, ...] = field(
         default=("coreml",),
         metadata=said("What to convert to.", minItems=1, items={"type": "string", "enum": list(TARGETS)}),
     )
     precisions: tuple[str, ...] = field(
         default=("fp16",),
-        metadata=said("One artifact for each.", minItems=1, items={"type": "string", "examples": ["fp16", "fp32"]}),
+        metadata=said(
+            "One artifact for each.", minItems=1, items={"type": "string", "examples": ["fp16", "fp32", "int8", "pal6"]}
+        ),
     )
     min_ios: int = field(default=16, metadata=said("Oldest iOS of the Core ML artifacts.", enum=list(MIN_IOS)))
     opset: int = field(default=20, metadata=said("ONNX opset.", enum=list(ONNX_OPSETS)))

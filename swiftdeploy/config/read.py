@@ -13,9 +13,9 @@ from typing import Any
 from swiftdeploy.config.decode import Place, decode
 from swiftdeploy.config.entries import HUB, Config, Document, ModelEntry
 from swiftdeploy.errors import ConfigError, UsageError
-from swiftdeploy.precision import parse
+from swiftdeploy.precision import parse, resolve
 from swiftdeploy.schema import make_schema
-from swiftdeploy.spec import ExportOptions, from_plain
+from swiftdeploy.spec import ExportOptions, from_plain, to_plain
 
 FILE_NAME = "swiftdeploy.toml"
 SCHEMA_RESOURCE = "config.schema.json"
@@ -53,15 +53,24 @@ def parse_config(text: str, path: Path) -> Config:
     return Config(folder=path.parent, models=tuple(models), **{key: getattr(document, key) for key in shared})
 
 
-def options_of(entry: ModelEntry, where: str) -> ExportOptions:
-    """The export options of a table. Raises ConfigError where they contradict each other."""
+def options_of(entry: ModelEntry, where: str, folder: Path = Path()) -> ExportOptions:
+    """The export options of a table; recipe files are read, relative to `folder`.
+
+    Raises ConfigError where they contradict each other.
+    """
+    try:
+        precisions, recipes = resolve(entry.precisions, folder)
+    except UsageError as error:
+        raise ConfigError(f"{where}: {error.fact}", hint=error.hint) from error
+    copied = ("min_ios", "opset", "batch", "dynamic_batch", "ort", "max_drift_db", "min_agreement")
     side = [entry.size[0], entry.size[-1]] if entry.size else None
     plain = {
         "targets": list(dict.fromkeys(entry.targets)),
-        "precisions": list(dict.fromkeys(entry.precisions)),
+        "precisions": list(precisions),
+        "recipes": to_plain(recipes),
         "input_size": side,
         "input_kind": entry.input,
-        **{name: getattr(entry, name) for name in ("min_ios", "opset", "batch", "dynamic_batch", "ort")},
+        **{name: getattr(entry, name) for name in copied},
     }
     try:
         return from_plain(ExportOptions, plain)

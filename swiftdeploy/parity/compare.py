@@ -45,10 +45,10 @@ def gate(precision: str) -> Gate:
 
 
 def outputs(
-    reference: Arrays, candidate: Arrays, *, precision: str, samples: Sequence[str]
+    reference: Arrays, candidate: Arrays, *, precision: str, samples: Sequence[str], limits: Gate | None = None
 ) -> tuple[OutputParity, ...]:
-    """The verdict on every output at the gate of its precision; see `held_to`."""
-    return held_to(reference, candidate, gate=gate(precision), samples=samples)
+    """The verdict on every output at the gate of its precision, or at `limits` where it has its own; see `held_to`."""
+    return held_to(reference, candidate, gate=limits or gate(precision), samples=samples)
 
 
 def held_to(

@@ -1,7 +1,13 @@
-"""Check a bundle or a lone artifact against a checkpoint: outputs on images, and every weight."""
+"""Check a bundle or a lone artifact against a checkpoint: outputs on images, and every weight.
+
+A compressed artifact of a bundle is held to the checkpoint's module with the artifact's decompressed weights, and these
+to the bounds of the recipe that the manifest records. Of one with quantised activations the weights alone are: what its
+outputs should be depends on the calibration images, and its golden answers in the bundle stand for them.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +16,38 @@ from swiftdeploy.bundle import read_bundle
 from swiftdeploy.errors import UsageError
 from swiftdeploy.parity import compare
 from swiftdeploy.pipeline import parity
+from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest
-from swiftdeploy.pipeline.subject import load_subject, truth_of
+from swiftdeploy.pipeline.subject import Subject, load_subject, truth_of
 from swiftdeploy.pipeline.trust import vouched_model
 from swiftdeploy.pipeline.verify import Verification, is_bundle, verify_bundle
-from swiftdeploy.report import ParityReport
+from swiftdeploy.precision import parse
+from swiftdeploy.report import CompressionRecord, Leg, ParityReport
 from swiftdeploy.runtimes import Runtime, open_artifact
 from swiftdeploy.spec import ExportOptions, Precision
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """One model, as it would be exported, and the artifacts (path, precision) that claim to hold it.
+    """One model, as it would be exported, and the artifacts that claim to hold it.
 
     `outputs` are the names of the model's outputs, in order.
     """
 
     request: ExportRequest
     outputs: tuple[str, ...]
-    artifacts: tuple[tuple[Path, Precision], ...]
+    artifacts: tuple[Claimed, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """One artifact: what it computes in, and how it says that its weights are compressed."""
+
+    path: Path
+    precision: Precision
+    compression: CompressionRecord | None = None
 
 
 def verify_against(
@@ -47,7 +64,12 @@ def verify_against(
     with console.step(f"loading {checkpoint} as {claim.request.model}"):
         subject = load_subject(claim.request)
         truth = truth_of(subject, subject.oracle, subject.samples)
-    reports = tuple(_check(artifact, precision, truth) for artifact, precision in claim.artifacts)
+    reports = tuple(
+        _check(claimed.path, claimed.precision, truth)
+        if claimed.compression is None
+        else _check_compressed(claimed, claimed.compression, subject, truth)
+        for claimed in claim.artifacts
+    )
     for report in reports:
         refuse(report.subject, report, hint="the artifact was made from other weights, or by a converter that is wrong")
     return Verification(path=path, files=files, reports=reports)
@@ -70,6 +92,31 @@ def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityR
     return ParityReport(subject=path.name, precision=precision, gate_db=compare.gate(precision).passes, legs=legs)
 
 
+def _check_compressed(
+    claimed: Claimed, compression: CompressionRecord, subject: Subject, truth: parity.Reference
+) -> ParityReport:
+    with console.quiet():
+        from swiftdeploy.pipeline import compressed, quantized
+    outputs: tuple[Leg, ...]
+    limits = compare.Gate(passes=compression.passes_db, fails=compression.fails_db)
+    with (
+        console.step(f"comparing {claimed.path.name} with the checkpoint"),
+        tempfile.TemporaryDirectory(prefix="swiftdeploy-") as folder,
+    ):
+        base = compressed.open_base(convert(subject, truth.built, Path(folder), "base", "coreml", "fp16")[0])
+        if parse(claimed.precision).kind == "activations":
+            variant = quantized.opened_quantized(claimed.path, base, truth, limits)
+            outputs = ()
+        else:
+            variant = compressed.planned_variant(claimed.path, truth, base, compression.recipe)
+            runtime = open_artifact(claimed.path)
+            outputs = (
+                parity.outputs_leg("outputs", runtime, variant.truth, precision=claimed.precision, limits=limits),
+            )
+        legs = (*outputs, compressed.weights_leg(variant))
+    return ParityReport(subject=claimed.path.name, precision=claimed.precision, gate_db=limits.passes, legs=legs)
+
+
 def _bundle_claim(
     path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None
 ) -> Claim:
@@ -88,15 +135,15 @@ def _bundle_claim(
             input_kind=manifest.input_kind,
             fuse=bool(manifest.fusion),
             verify=False,
+            min_ios=max((int(a.options["min_ios"]) for a in manifest.artifacts if "min_ios" in a.options), default=16),
         ),
     )
     # An .ort file's weights cannot be read back; its .onnx twin is compared.
     readable = [artifact for artifact in manifest.artifacts if not artifact.path.endswith(".ort")]
-    return Claim(
-        request=request,
-        outputs=tuple(output.name for output in manifest.outputs),
-        artifacts=tuple((bundle.file(a.path), a.precision) for a in readable),
+    claimed = tuple(
+        Claimed(path=bundle.file(a.path), precision=a.precision, compression=a.compression) for a in readable
     )
+    return Claim(request=request, outputs=tuple(output.name for output in manifest.outputs), artifacts=claimed)
 
 
 def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None) -> Claim:
@@ -119,10 +166,15 @@ def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: st
     )
     # A classifier answers with probabilities in the place of the model's one output.
     outputs = ("logits",) if PROBABILITIES in runtime.outputs else runtime.outputs
-    return Claim(request=request, outputs=outputs, artifacts=((path, _precision(runtime)),))
+    return Claim(request=request, outputs=outputs, artifacts=(Claimed(path=path, precision=_precision(runtime)),))
 
 
 def _precision(runtime: Runtime) -> Precision:
-    """fp16 where the weights are stored so."""
+    """fp16 where the weights are stored so. Raises UsageError for compressed ones: a file does not say how."""
+    if any(op.startswith("constexpr_") for op in runtime.op_counts()):
+        raise UsageError(
+            "the weights of this package are compressed, and by which recipe only its bundle knows",
+            hint="verify the bundle's folder: swiftdeploy verify DIR --checkpoint FILE",
+        )
     stored = {value.dtype.name for value in runtime.tensors().values() if value.size > 1}
     return "fp16" if "float16" in stored else "fp32"

@@ -25,7 +25,7 @@ from swiftdeploy.harness.measurement import DeviceParity, Measurement, SamplePar
 from swiftdeploy.harness.plan import ModelPlan, Plan, TensorPlan, ThermalPlan, WarmUpPlan
 from swiftdeploy.harness.recompute import parity_verdict, worst_psnr_db
 from swiftdeploy.harness.results import sealed
-from swiftdeploy.parity.compare import gate
+from swiftdeploy.pipeline.gates import artifact_gate
 from swiftdeploy.pipeline.harness import artifact_name
 from swiftdeploy.runtimes import Runtime, open_artifact, run_samples
 
@@ -105,13 +105,13 @@ def _prepare(bundle: Bundle, record: ArtifactRecord, threads: int) -> tuple[Mode
     begin = time.perf_counter_ns()
     runtime = open_artifact(path, threads=threads)
     load_ns = time.perf_counter_ns() - begin
-    inputs, outputs = bundle.golden()
+    inputs, outputs = bundle.golden(record)
     spec = runtime.inputs[0]
     missing = [name for name in runtime.outputs if name not in outputs]
     if missing or spec.name not in inputs:
         raise ArtifactError(f"the golden data lacks {', '.join(missing) or spec.name}", hint=_EXPORT_AGAIN)
     samples = inputs[spec.name].astype(np.float32)
-    parity = _parity(runtime, samples, outputs, gate(record.precision).passes)
+    parity = _parity(runtime, samples, outputs, artifact_gate(record).passes)
     # A free batch is measured at one image, which is what an app predicts.
     batch = np.repeat(samples[:1], spec.shape[0] or 1, axis=0)
     runner = HostRunner(
@@ -133,7 +133,7 @@ def _model(
         resource=resource,
         sha256=record.sha256,
         weights_sha256="",
-        gate_db=gate(record.precision).passes,
+        gate_db=artifact_gate(record).passes,
         inputs=(TensorPlan(name=spec.name, shape=shape, dtype=spec.dtype),),
         outputs=tuple(
             TensorPlan(name=o, shape=(shape[0], *outputs[o].shape[1:]), dtype="float32") for o in runtime.outputs

@@ -15,22 +15,21 @@ from typing import Any
 import numpy as np
 
 from swiftdeploy import bundle, console
-from swiftdeploy.errors import SwiftdeployError
+from swiftdeploy.errors import SwiftdeployError, UsageError
 from swiftdeploy.pipeline import mixed, parity, placing
 from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.recipe import recipe_of
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
-from swiftdeploy.pipeline.subject import Pair, Subject, load_subject, prepare
+from swiftdeploy.pipeline.subject import GOLDEN_SAMPLES, Pair, Subject, load_subject, prepare
 from swiftdeploy.pipeline.threads import one_thread
 from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.precision import parse
-from swiftdeploy.report import MixedPrecision, ParityReport
+from swiftdeploy.report import CompressionRecord, MixedPrecision, ParityReport
 from swiftdeploy.runtimes import open_artifact
 from swiftdeploy.spec import Precision, TargetName
 
-GOLDEN_SAMPLES = ("natural_0", "natural_1", "white_noise", "constant_255")
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.safetensors", "golden/outputs.safetensors"
 LABELS_FILE = "labels.txt"
 REFUSED = "nothing was written; where fp16 is the cause, --precision fp32 passes"
@@ -58,8 +57,20 @@ class _Clock:
 def export(request: ExportRequest) -> ExportResult:
     """Write the verified bundle of one model. Raises what the first failing stage raises, and writes nothing then."""
     bundle.check_destination(request.destination, force=request.force)
+    _check_libraries(request)
     with one_thread():
         return _export(request, _Clock())
+
+
+def _check_libraries(request: ExportRequest) -> None:
+    """Refuse at once what would be refused after minutes: a recipe whose library is missing."""
+    recipes = [request.options.recipe(name) for target, name in request.options.matrix if target == "coreml"]
+    wanted = [recipe for recipe in recipes if recipe is not None]
+    if wanted:
+        with console.quiet():
+            from swiftdeploy import compress
+        for recipe in wanted:
+            compress.check_libraries(recipe)
 
 
 def _export(request: ExportRequest, clock: _Clock) -> ExportResult:
@@ -70,18 +81,47 @@ def _export(request: ExportRequest, clock: _Clock) -> ExportResult:
         fusion = parity.fusion_report(pair.real)
     refuse("the fused graph", fusion, hint="report this with the model; --no-fuse exports it as it is")
     with bundle.staged(request.destination, force=request.force) as folder:
-        artifacts = []
-        for target, precision in subject.options.matrix:
-            artifacts.extend(_artifact(subject, pair, folder, target, precision, clock))
+        artifacts: list[bundle.ArtifactRecord] = []
+        try:
+            _artifacts(subject, pair, folder, clock, artifacts)
+        except KeyboardInterrupt:
+            _keep_finished(request, subject, pair, fusion, artifacts, folder)
+            raise
         with clock.stage("bundle", "writing the bundle"):
             manifest = _finish(subject, pair, fusion, artifacts, folder)
+    _drop_unfinished(request.destination)
     return ExportResult(bundle=request.destination, manifest=manifest, seconds=clock.seconds)
+
+
+def _artifacts(
+    subject: Subject, pair: Pair, folder: Path, clock: _Clock, finished: list[bundle.ArtifactRecord]
+) -> None:
+    """Make every artifact of the matrix and append its record to `finished`, which is whole whenever this ends."""
+    bases: Any = None
+    for target, precision in subject.options.matrix:
+        if not (target == "coreml" and parse(precision).compressed):
+            finished.extend(_artifact(subject, pair, folder, target, precision, clock))
+            continue
+        with console.quiet():
+            from swiftdeploy.pipeline import variants
+        if bases is None:
+            with clock.stage("convert", "converting and verifying the fp16 package that is compressed"):
+                bases = variants.make_bases(subject, pair, folder)
+        with clock.stage("compress", f"compressing to {precision}, and verifying it"):
+            made = variants.make_variant(subject, pair, bases, folder, precision)
+        finished.append(
+            _record(
+                made.path, subject, target=target, precision=precision, report=made.report, compressed=made.compression
+            )
+        )
+    if bases is not None:
+        variants.drop_bases(folder)
 
 
 def _artifact(
     subject: Subject, pair: Pair, folder: Path, target: TargetName, precision: Precision, clock: _Clock
 ) -> list[bundle.ArtifactRecord]:
-    name = f"{subject.spec.name}-{precision}"
+    name = f"{subject.spec.name}-{parse(precision).slug}"
     if pair.stress is not None and parse(precision).kind == "auto":
         with clock.stage("search", f"searching the fewest ops to keep in fp32 for {target} {precision}"):
             found = mixed.export_mixed(subject, pair.real, pair.stress, folder, name, precision)
@@ -111,6 +151,7 @@ def _record(
     precision: Precision,
     report: ParityReport | None,
     kept: MixedPrecision | None = None,
+    compressed: CompressionRecord | None = None,
 ) -> bundle.ArtifactRecord:
     runtime = open_artifact(path)
     size, digest = bundle.artifact_digest(path)
@@ -132,11 +173,17 @@ def _record(
         ops=runtime.op_counts(),
         parity=report,
         mixed=kept,
+        compression=compressed,
     )
 
 
 def _finish(
-    subject: Subject, pair: Pair, fusion: ParityReport, artifacts: Sequence[bundle.ArtifactRecord], folder: Path
+    subject: Subject,
+    pair: Pair,
+    fusion: ParityReport,
+    artifacts: Sequence[bundle.ArtifactRecord],
+    folder: Path,
+    unfinished: Sequence[str] = (),
 ) -> bundle.Manifest:
     """Write labels, golden data, the manifest and what vouches for them into the staging folder."""
     if subject.labels:
@@ -172,6 +219,7 @@ def _finish(
         placement=placing.records(folder / artifact.path for artifact in artifacts),
         files=files,
         tree_sha256=bundle.tree_digest(files),
+        unfinished=tuple(unfinished),
     )
     bundle.attest(folder, manifest)
     return manifest
@@ -185,7 +233,47 @@ def _golden(subject: Subject, truth: parity.Reference, folder: Path) -> bundle.G
     if subject.labels:
         outputs.update(parity.expected_outputs(outputs, (PROBABILITIES,)))
     stored = inputs.astype(np.uint8) if subject.options.input_kind == "image" else inputs
-    (folder / "golden").mkdir()
+    (folder / "golden").mkdir(exist_ok=True)
     bundle.save_arrays({truth.built.program.inputs[0].name: stored}, folder / GOLDEN_INPUTS)
     bundle.save_arrays(outputs, folder / GOLDEN_OUTPUTS)
     return bundle.GoldenRecord(inputs=GOLDEN_INPUTS, outputs=GOLDEN_OUTPUTS, samples=GOLDEN_SAMPLES)
+
+
+def _keep_finished(
+    request: ExportRequest,
+    subject: Subject,
+    pair: Pair,
+    fusion: ParityReport,
+    artifacts: Sequence[bundle.ArtifactRecord],
+    folder: Path,
+) -> None:
+    """After Ctrl-C: the artifacts that were finished and verified, as a bundle of their own beside the destination.
+
+    The destination stays as it was: whoever reads it expects all of what was asked for.
+    """
+    done = {(artifact.target, artifact.precision) for artifact in artifacts}
+    missing = [
+        f"{target} {precision}" for target, precision in subject.options.matrix if (target, precision) not in done
+    ]
+    if not artifacts or not missing:
+        return
+    aside = bundle.unfinished_path(request.destination)
+    try:
+        with bundle.staged(aside, force=True) as other:
+            for artifact in artifacts:
+                own = (artifact.compression.golden,) if artifact.compression is not None else ()
+                for name in (artifact.path, *own):
+                    (other / name).parent.mkdir(exist_ok=True)
+                    (folder / name).rename(other / name)
+            _finish(subject, pair, fusion, artifacts, other, missing)
+    except UsageError as error:
+        console.note(f"interrupted; what was finished is lost: {error.fact}")
+        return
+    console.note(f"interrupted; {len(artifacts)} finished and verified in {aside}, not made: {', '.join(missing)}")
+
+
+def _drop_unfinished(destination: Path) -> None:
+    """Remove what an interrupted export of the same bundle left: now there is all of it."""
+    aside = bundle.unfinished_path(destination)
+    if (aside / bundle.MANIFEST_NAME).is_file() and bundle.read_manifest(aside).unfinished:
+        shutil.rmtree(aside, ignore_errors=True)

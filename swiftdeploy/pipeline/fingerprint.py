@@ -45,6 +45,7 @@ def fingerprint(request: ExportRequest, *, folder: Path, judged_on: Path | None 
         "options": _canonical(to_plain(request.options)),
         "labels": _labels(request.labels),
         "images": tree_of(request.images, "images"),
+        "calibration": tree_of(request.calibration, "images"),
         "accuracy images": tree_of(judged_on, "images"),
     }
 

@@ -15,7 +15,8 @@ from swiftdeploy.harness.package import describe
 from swiftdeploy.harness.plan import Plan
 from swiftdeploy.harness.project import NAME
 from swiftdeploy.harness.render import render
-from swiftdeploy.parity.compare import gate
+from swiftdeploy.pipeline.gates import artifact_gate
+from swiftdeploy.precision import parse
 from swiftdeploy.spec import from_plain
 
 PLAN_FILE = "Resources/plan.json"
@@ -115,15 +116,15 @@ def harness_models(bundle: Bundle, *, by_folder: bool = False) -> tuple[HarnessM
         made.append(
             HarnessModel(
                 name=bundle.path.resolve().name if by_folder else artifact_name(record),
-                precision=record.precision,
+                precision=parse(record.precision).slug,
                 package=package,
                 sha256=record.sha256,
                 inputs=facts.inputs,
                 outputs=facts.outputs,
                 golden_inputs=bundle.file(manifest.golden.inputs),
-                golden_outputs=bundle.file(manifest.golden.outputs),
+                golden_outputs=bundle.golden_file(record),
                 min_ios=facts.min_ios,
-                gate_db=gate(record.precision).passes,
+                gate_db=artifact_gate(record).passes,
                 labels=labels if any(output.kind == "probabilities" for output in facts.outputs) else (),
             )
         )
@@ -132,7 +133,7 @@ def harness_models(bundle: Bundle, *, by_folder: bool = False) -> tuple[HarnessM
 
 def artifact_name(record: ArtifactRecord) -> str:
     """An artifact's file name without its precision and suffix."""
-    return Path(record.path).stem.removesuffix(f"-{record.precision}")
+    return Path(record.path).stem.removesuffix(f"-{parse(record.precision).slug}")
 
 
 def _coreml(manifest: Manifest) -> tuple[ArtifactRecord, ...]:

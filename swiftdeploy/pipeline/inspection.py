@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from swiftdeploy.bundle import MANIFEST_NAME, artifact_digest, read_bundle
+from swiftdeploy.bundle import MANIFEST_NAME, Manifest, artifact_digest, read_bundle
+from swiftdeploy.report import CompressedTensor
 from swiftdeploy.runtimes import open_artifact
 from swiftdeploy.spec import TensorSpec
 
@@ -46,9 +49,35 @@ def _bundle(path: Path) -> dict[str, Any]:
             f"{a.path}  {a.bytes:,} bytes  {sum(a.ops.values())} ops  {a.parity.verdict if a.parity else 'unverified'}"
             for a in manifest.artifacts
         ],
+        **_compression(manifest),
         "made with": dict(manifest.tool),
         "tree sha256": manifest.tree_sha256,
     }
+
+
+def _compression(manifest: Manifest) -> dict[str, Any]:
+    """Bits a stored weight takes, tensor by tensor, for every compressed artifact; nothing where there is none."""
+    found: dict[str, Any] = {}
+    for artifact in manifest.artifacts:
+        if artifact.compression is None:
+            continue
+        record = artifact.compression
+        count = sum(math.prod(tensor.shape) for tensor in record.tensors)
+        bits = 8 * sum(tensor.bytes_after for tensor in record.tensors) / max(count, 1)
+        reasons = Counter(kept.reason for kept in record.kept)
+        found[artifact.precision] = [
+            f"{len(record.tensors)} weights with {count:,} values, {bits:.2f} bits each; {len(record.kept)} stay fp16",
+            *(_tensor(tensor) for tensor in record.tensors),
+            *(f"fp16: {names} weights, {reason}" for reason, names in reasons.items()),
+        ]
+    return found
+
+
+def _tensor(tensor: CompressedTensor) -> str:
+    bits = 8 * tensor.bytes_after / math.prod(tensor.shape)
+    groups = f", groups of {tensor.group}" if tensor.group else ""
+    quality = "equal" if tensor.psnr_db is None else f"{tensor.psnr_db:.1f} dB"
+    return f"{tensor.name}  {tensor.scheme}{groups}  {bits:.2f} bits  {quality}"
 
 
 def _artifact(path: Path) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def request_of(config: Config, name: str, model: ModelEntry) -> ExportRequest:
         attention=model.attention,
         labels=labels,
         images=Path(str(config.path(model.images))) if model.images else None,
-        options=options_of(model, f"{FILE_NAME} [models.{name}]"),
+        calibration=Path(str(config.path(model.calibration))) if model.calibration else None,
+        options=options_of(model, f"{FILE_NAME} [models.{name}]", config.folder),
         force=True,
     )
 

@@ -129,20 +129,23 @@ def _tuple(result: Any) -> tuple[torch.Tensor, ...]:
 
 def fusion_report(truth: Reference) -> ParityReport:
     """The fused graph against the oracle, at the fp32 gate."""
-    built = truth.built
-    batch, count = built.program.example.shape[0], len(truth.inputs)
-    # The graph's batch is fixed, so a last, short one is filled up; what it answers to the filling is dropped.
-    filled = np.concatenate([truth.inputs, np.repeat(truth.inputs[:1], -count % batch, axis=0)])
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(filled), batch):
-            result = built.module(torch.from_numpy(filled[start : start + batch]))
-            parts.append((result,) if isinstance(result, torch.Tensor) else tuple(result))
-    names = [output.name for output in built.program.outputs]
-    found = {name: torch.cat([p[i] for p in parts]).numpy()[:count] for i, name in enumerate(names)}
+    found = graph_answers(truth.built, truth.inputs)
     outputs = compare.outputs(truth.outputs, found, precision="fp32", samples=truth.samples)
     leg = Leg(name="fusion", verdict=compare.worst([o.verdict for o in outputs]), outputs=outputs)
     return ParityReport(subject="fused graph", precision="fp32", gate_db=compare.GATES["fp32"].passes, legs=(leg,))
+
+
+def graph_answers(built: Built, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """What the module of `built` answers to inputs (N, C, H, W) as an artifact takes them, sample axis first."""
+    batch, count = built.program.example.shape[0], len(inputs)
+    # The graph's batch is fixed, so a last, short one is filled up; what it answers to the filling is dropped.
+    filled = np.concatenate([inputs, np.repeat(inputs[:1], -count % batch, axis=0)])
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(filled), batch):
+            parts.append(_tuple(built.module(torch.from_numpy(filled[start : start + batch]))))
+    names = [output.name for output in built.program.outputs]
+    return {name: torch.cat([p[i] for p in parts]).numpy()[:count] for i, name in enumerate(names)}
 
 
 def artifact_report(
@@ -158,11 +161,22 @@ def artifact_report(
     return ParityReport(subject=subject, precision=precision, gate_db=compare.gate(precision).passes, legs=legs)
 
 
-def outputs_leg(name: Any, runtime: Runtime, truth: Reference, *, precision: str) -> Leg:
-    """Leg 1 or 2: the artifact's outputs against the oracle's. A failure names the first op that diverges."""
+def outputs_leg(
+    name: Any,
+    runtime: Runtime,
+    truth: Reference,
+    *,
+    precision: str,
+    limits: compare.Gate | None = None,
+    found: Arrays | None = None,
+) -> Leg:
+    """Leg 1 or 2: the artifact's outputs against the oracle's. A failure names the first op that diverges.
+
+    `found` are its outputs where it has run already, `limits` its gate where that is not its precision's.
+    """
     expected = expected_outputs(truth.outputs, runtime.outputs)
-    found = run_samples(runtime, truth.inputs)
-    outputs = compare.outputs(expected, found, precision=precision, samples=truth.samples)
+    answered = run_samples(runtime, truth.inputs) if found is None else found
+    outputs = compare.outputs(expected, answered, precision=precision, samples=truth.samples, limits=limits)
     verdict = compare.worst([o.verdict for o in outputs])
     divergence = _locate(runtime, truth, outputs, precision) if verdict == "fail" else ""
     return Leg(name=name, verdict=verdict, outputs=outputs, divergence=divergence)

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from swiftdeploy import console
-from swiftdeploy.errors import ParityError
+from swiftdeploy.errors import ParityError, UsageError
 from swiftdeploy.evaluation.preprocess import fit
 from swiftdeploy.parity import compare, metrics
 from swiftdeploy.parity.samples import natural_image, to_input
 from swiftdeploy.pipeline import parity
-from swiftdeploy.pipeline.against import Claim, claim_of
+from swiftdeploy.pipeline.against import Claim, Claimed, claim_of
 from swiftdeploy.pipeline.images import read_pictures
 from swiftdeploy.pipeline.mistakes import mistakes
 from swiftdeploy.pipeline.subject import Subject, load_subject
@@ -72,7 +72,7 @@ def verify_preprocessing(
     with console.step(f"loading {checkpoint} as {claim.request.model}"):
         subject = load_subject(claim.request)
         roads = _roads(subject, claim, deployed or subject.preprocessing, images)
-    reports = tuple(_check(artifact, precision, subject, roads) for artifact, precision in claim.artifacts)
+    reports = tuple(_check(claimed.path, claimed.precision, subject, roads) for claimed in _comparable(claim))
     return Verification(path=path, files=files, reports=reports)
 
 
@@ -106,6 +106,21 @@ def _synthetic(size: tuple[int, int], channels: int) -> tuple[tuple[str, Image.I
 
 def _oracle(subject: Subject, inputs: NDArray[np.floating], names: Sequence[str]) -> Arrays:
     return parity.run_oracle(subject.oracle, torch.from_numpy(inputs), names, batch=subject.options.batch)
+
+
+def _comparable(claim: Claim) -> list[Claimed]:
+    """The artifacts that must answer as the checkpoint does. Compressed ones need not: their drift has a budget."""
+    whole = [claimed for claimed in claim.artifacts if claimed.compression is None]
+    for claimed in claim.artifacts:
+        if claimed.compression is not None:
+            console.note(
+                f"{claimed.path.name} is compressed: its preprocessing is that of the fp16 package it was made of"
+            )
+    if not whole:
+        raise UsageError(
+            "every artifact is compressed, and answers otherwise than the checkpoint", hint="add --precision fp16"
+        )
+    return whole
 
 
 def _check(path: Path, precision: Precision, subject: Subject, roads: Roads) -> ParityReport:

@@ -46,7 +46,14 @@ class Rebuild:
     taken_over: tuple[str, ...]
 
 
-def rebuild(path: Path, weights: str | None = None, *, model: str | None = None, images: Path | None = None) -> Rebuild:
+def rebuild(
+    path: Path,
+    weights: str | None = None,
+    *,
+    model: str | None = None,
+    images: Path | None = None,
+    calibration: Path | None = None,
+) -> Rebuild:
     """Export the bundle at `path` again, in a temporary folder, and compare it with what lies there.
 
     `weights` is the checkpoint; without it, one of the recorded name is looked for beside the bundle and in the
@@ -62,7 +69,9 @@ def rebuild(path: Path, weights: str | None = None, *, model: str | None = None,
         if found is not None:
             _check_weights(bundle, found)
             found = _under_its_name(found, bundle, Path(scratch))
-        request = request_of(bundle, Path(scratch) / "rebuilt", checkpoint=found, images=images)
+        request = request_of(
+            bundle, Path(scratch) / "rebuilt", checkpoint=found, images=images, calibration=calibration
+        )
         made = export(request).manifest
         taken_over = _add_later(bundle, request.destination, made)
         again = read_bundle(request.destination)

@@ -26,10 +26,13 @@ def recipe_of(subject: Subject) -> Recipe:
         arguments=dict(request.arguments),
         code=code_digest(subject.oracle, subject.spec.factory),
         images=images_digest(subject.images),
+        calibration=images_digest(subject.calibration),
     )
 
 
-def request_of(bundle: Bundle, destination: Path, *, checkpoint: str | None, images: Path | None) -> ExportRequest:
+def request_of(
+    bundle: Bundle, destination: Path, *, checkpoint: str | None, images: Path | None, calibration: Path | None = None
+) -> ExportRequest:
     """The request that made the bundle, for another destination.
 
     Raises UsageError where it was made with images and none are given, ArtifactError for options of another version.
@@ -39,6 +42,11 @@ def request_of(bundle: Bundle, destination: Path, *, checkpoint: str | None, ima
         raise UsageError(
             f"{bundle.path.name} was exported with --images, which parity was measured on",
             hint="give the same --images",
+        )
+    if recipe.calibration and calibration is None:
+        raise UsageError(
+            f"{bundle.path.name} was exported with --calibration, which ranges were measured on",
+            hint="give the same --calibration",
         )
     try:
         options = from_plain(ExportOptions, to_plain(recipe.options))
@@ -56,6 +64,7 @@ def request_of(bundle: Bundle, destination: Path, *, checkpoint: str | None, ima
         arguments=recipe.arguments,
         labels=str(bundle.file(bundle.manifest.labels)) if bundle.manifest.labels else "",
         images=images if recipe.images else None,
+        calibration=calibration if recipe.calibration else None,
         options=options,
     )
 

@@ -9,12 +9,16 @@ from typing import Any
 
 from swiftdeploy.bundle import Manifest
 from swiftdeploy.errors import CheckpointError, UsageError
+from swiftdeploy.precision import parse
 from swiftdeploy.spec import ExportOptions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportRequest:
-    """One model to export. `destination` is the bundle's folder; `labels` a file or the name of a set."""
+    """One model to export. `destination` is the bundle's folder; `labels` a file or the name of a set.
+
+    `images` are a folder that parity and drift are also measured on, `calibration` one that ranges are measured on.
+    """
 
     model: str
     destination: Path
@@ -24,6 +28,7 @@ class ExportRequest:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     labels: str = ""
     images: Path | None = None
+    calibration: Path | None = None
     options: ExportOptions = field(default_factory=ExportOptions)
     force: bool = False
 
@@ -35,6 +40,12 @@ class ExportRequest:
             )
         if self.checkpoint is not None and self.untrained is not None:
             raise UsageError("a checkpoint and --untrained contradict each other", hint="leave one of the two out")
+        needing = [name for target, name in self.options.matrix if parse(name).needs[target].calibration]
+        if needing and self.calibration is None:
+            raise UsageError(
+                f"precision {needing[0]!r} is calibrated on images, and none are given",
+                hint="--calibration DIR with some dozens of images such as the app will see",
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

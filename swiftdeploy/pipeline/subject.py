@@ -13,20 +13,21 @@ from swiftdeploy.checkpoint import Loaded
 from swiftdeploy.errors import ModelError, UsageError
 from swiftdeploy.parity.samples import Sample, synthetic, to_input
 from swiftdeploy.pipeline import parity
-from swiftdeploy.pipeline.images import read_images
+from swiftdeploy.pipeline.images import read_calibration, read_images
 from swiftdeploy.pipeline.labels import read_labels
 from swiftdeploy.pipeline.program import build
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.spec import ExportOptions, ModelSpec, Preprocessing
 
 STRESS_SEED = 20230315
+GOLDEN_SAMPLES = ("natural_0", "natural_1", "white_noise", "constant_255")
 # Constant images give random weights next to no variance to work on: what is left there is rounding, magnified.
 STRESS_SAMPLES = frozenset({"natural_0", "natural_1", "natural_2", "natural_3", "white_noise"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """What the stages after loading work on. `synthetic` samples are ours, `images` the user's."""
+    """What the stages after loading work on. `synthetic` samples are ours, `images` and `calibration` the user's."""
 
     request: ExportRequest
     spec: ModelSpec
@@ -37,6 +38,7 @@ class Subject:
     synthetic: tuple[Sample, ...]
     images: tuple[Sample, ...]
     labels: tuple[str, ...]
+    calibration: tuple[Sample, ...] = ()
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -72,6 +74,8 @@ def load_subject(request: ExportRequest) -> Subject:
     preprocessing = _for_channels(preprocessing, channels)
     samples = synthetic(side, channels)
     images = read_images(request.images, side, preprocessing) if request.images is not None else ()
+    given = request.calibration
+    calibration = read_calibration(given, side, preprocessing) if given is not None else ()
     example = torch.from_numpy(to_input([samples[0].image] * request.options.batch, preprocessing, "tensor"))
     classes = _classes(loaded.module, example)
     labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
@@ -85,6 +89,7 @@ def load_subject(request: ExportRequest) -> Subject:
         synthetic=samples,
         images=images,
         labels=labels,
+        calibration=calibration,
     )
 
 

@@ -1,6 +1,7 @@
 """Check what was written: a bundle against its golden data, or a lone artifact.
 
-A bundle needs neither the checkpoint nor the model's code: the oracle's answers travel with it.
+A bundle needs neither the checkpoint nor the model's code: the oracle's answers travel with it, and those of the
+decompressed module with a compressed artifact.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bun
 from swiftdeploy.errors import ArtifactError, ParityError, SwiftdeployError, UsageError
 from swiftdeploy.parity import compare
 from swiftdeploy.pipeline.feeds import seeded_feeds
+from swiftdeploy.pipeline.gates import artifact_gate
 from swiftdeploy.report import Leg, ParityReport
 from swiftdeploy.runtimes import open_artifact, run_samples
 
@@ -45,8 +47,7 @@ def verify_bundle(path: Path) -> Verification:
     Raises ArtifactError for any byte that differs and ParityError for any number that does.
     """
     bundle = hashed(path)
-    inputs, outputs = bundle.golden()
-    reports = tuple(_golden(bundle, artifact, inputs, outputs) for artifact in bundle.manifest.artifacts)
+    reports = tuple(_golden(bundle, artifact, *bundle.golden(artifact)) for artifact in bundle.manifest.artifacts)
     failed = [report for report in reports if report.verdict == "fail"]
     if failed:
         output = next(o for o in failed[0].legs[0].outputs if o.verdict == "fail")
@@ -85,11 +86,15 @@ def _golden(
         with running(artifact.path):
             found = run_samples(runtime, samples)
         compared = compare.outputs(
-            expected, found, precision=artifact.precision, samples=bundle.manifest.golden.samples
+            expected,
+            found,
+            precision=artifact.precision,
+            samples=bundle.manifest.golden.samples,
+            limits=artifact_gate(artifact),
         )
     leg = Leg(name="golden", verdict=compare.worst([o.verdict for o in compared]), outputs=compared)
-    gate = compare.gate(artifact.precision).passes
-    return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=gate, legs=(leg,))
+    passes = artifact_gate(artifact).passes
+    return ParityReport(subject=artifact.path, precision=artifact.precision, gate_db=passes, legs=(leg,))
 
 
 @contextlib.contextmanager

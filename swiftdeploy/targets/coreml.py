@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from swiftdeploy import console
+from swiftdeploy.canonical import canonicalise_package
 from swiftdeploy.capture import Program
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.precision import parse
 from swiftdeploy.spec import InputKind, Metadata, Precision
-from swiftdeploy.targets.canonical import canonicalise_package
 
 SUFFIX = ".mlpackage"
 LABEL_OUTPUT = "classLabel"

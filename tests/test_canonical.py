@@ -3,7 +3,7 @@ import json
 import pytest
 from coremltools.proto import Model_pb2
 
-from swiftdeploy.targets.canonical import canonical_manifest, canonicalise_package
+from swiftdeploy.canonical import canonical_manifest, canonicalise_package
 
 DATE = "com.github.apple.coremltools.conversion_date"
 

@@ -105,17 +105,21 @@ def export(
         described = Metadata(author=author, license=license, version=model_version, description=description)
         shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
         budgets = {"max_drift_db": max_drift, "min_agreement": min_agreement}
-        made = {"min_ios": min_ios, "opset": opset, "ort": ort, **budgets, **switches}
-        options = _options(target, precision, {**to_plain(DEFAULTS), **shape, **made}, described)
-        weights: dict[str, Any] = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
+        made = {**to_plain(DEFAULTS), **shape, "min_ios": min_ios, "opset": opset, "ort": ort, **budgets, **switches}
+        options = _options(target, precision, made, described)
+        weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
+        pictures = {"images": images, "calibration": calibration}
         folder = (out or Path("dist")) / (name or _folder(model or "model"))
-        if model is None:
-            raise UsageError("no model is named", hint="use --model NAME; swiftdeploy models lists the names")
-        from swiftdeploy.pipeline.request import ExportRequest
-
-        given: dict[str, Any] = {"labels": labels, "images": images, "calibration": calibration, "force": force}
-        planned = [ExportRequest(model=model, destination=folder, options=options, **weights, **given)]
+        planned = [_request(model, folder, options, labels=labels, force=force, **weights, **pictures)]
     _run(planned, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
+
+
+def _request(model: str | None, destination: Path, options: ExportOptions, **given: Any) -> ExportRequest:
+    from swiftdeploy.pipeline.request import ExportRequest
+
+    if model is None:
+        raise UsageError("no model is named", hint="use --model NAME; swiftdeploy models lists the names")
+    return ExportRequest(model=model, destination=destination, options=options, **given)
 
 
 def _signer(key: Path | None, variable: str | None, file: Path | None) -> Sign | None:

@@ -36,7 +36,7 @@ def add(store, tiny):
         with module.holding(store, key), module.adding(store, key) as place:
             place.mkdir()
             tiny.fill(place)
-            tiny.write(place, tiny.describe(place))
+            bundle.attest(place, tiny.describe(place))
             seal = bundle.read_manifest(place).seal
             made = Made(seconds={"load": 1.0}, peak_memory_bytes=5)
             module.describe(place, Entry(version=1, key=key, name=name, parts=parts, made=made, manifest_seal=seal))
@@ -105,7 +105,7 @@ def test_an_entry_of_another_bundle_is_damaged(store, add, tiny):
     add(KEY)
     place = module.bundle_of(store, KEY)
     (place / "labels.txt").write_text("yes\nno\n")
-    tiny.write(place, tiny.describe(place))
+    bundle.attest(place, tiny.describe(place))
     bundle.read_bundle(place)  # sound by itself
     with pytest.raises(ArtifactError, match="another one"):
         module.check(store, KEY)

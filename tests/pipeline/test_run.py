@@ -265,7 +265,7 @@ def test_results_of_a_device_stay_in_the_bundle(project, options):
     manifest = bundle.read_manifest(place)
     (place / "device").mkdir()
     (place / "device" / "x.json").write_text("{}")
-    files = bundle.records(place, leave_out=frozenset({bundle.MANIFEST_NAME}))
+    files = bundle.payload_records(place)
     record = bundle.DeviceRecord(
         path="device/x.json", launch_id="x", created_at="", device="iPhone", models=(), allowed=()
     )
@@ -273,7 +273,7 @@ def test_results_of_a_device_stay_in_the_bundle(project, options):
     changed = type(manifest)(
         **{**plain, "device": (record,), "files": files, "tree_sha256": bundle.tree_digest(files), "seal": ""}
     )
-    (place / bundle.MANIFEST_NAME).write_text(bundle.encode(changed))
+    bundle.attest(place, changed)
     kept = cache_module.bundle_of(options().cache, plan(config, store=options().cache)[0].job.key)
     publish(kept, place)
     assert (place / "device" / "x.json").exists()

@@ -5,6 +5,7 @@ The form is the one of Jenkins' schema (junit-10.xsd), which GitLab, GitHub acti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from swiftdeploy.reporting.problems import kind_of, tells_failure
@@ -32,6 +33,7 @@ def _suite(job: JobReport) -> ET.Element:
         cases.insert(0, _failed_job(job))
     if not cases:
         cases.append(_unchecked_job(job))
+    _number_twins(cases)
     suite = ET.Element("testsuite", name=visible(job.name), tests=str(len(cases)))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
@@ -74,6 +76,16 @@ def _unchecked_job(job: JobReport) -> ET.Element:
     if job.status == "skipped":
         ET.SubElement(case, "skipped", message="the run was stopped before this job began")
     return case
+
+
+def _number_twins(cases: Sequence[ET.Element]) -> None:
+    """Give cases of one name a number: services that tell cases apart by name would keep the last alone."""
+    seen: dict[tuple[str, str], int] = {}
+    for case in cases:
+        key = (case.get("classname", ""), case.get("name", ""))
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            case.set("name", f"{key[1]} ({seen[key]})")
 
 
 def _new_case(job: JobReport, check: str, subject: str, *, seconds: float) -> ET.Element:

@@ -22,6 +22,8 @@ def visible(text: str) -> str:
 
 def replaced(text: str) -> str:
     """`text` with its spaces as they are, but for line breaks and tabs, and U+FFFD for hidden characters."""
+    if text.isprintable():  # nearly every text; what it calls printable holds no character of either kind
+        return text
     shown = "".join(
         " " if char in "\t\n\r" else "\ufffd" if unicodedata.category(char) in _HIDDEN else char for char in text
     )

@@ -282,4 +282,4 @@ def hostile():
         name=f"budget.{HOSTILE}", subject=found.artifacts[0].path, verdict="fail", message=HOSTILE, exit_code=6
     )
     job = passed(HOSTILE, found, checks=checks(found, bad), status="failed", exit_code=6, baseline=found)
-    return dataclasses.replace(assemble(job, failed(HOSTILE), exit_code=6), config=HOSTILE, baseline=HOSTILE)
+    return dataclasses.replace(assemble(job, failed(f"2 {HOSTILE}"), exit_code=6), config=HOSTILE, baseline=HOSTILE)

@@ -127,3 +127,11 @@ def test_the_time_of_a_case_is_its_own_stage(green):
     )  # fmt: skip
     suite = suites(dataclasses.replace(green, jobs=(job,)))[0]
     assert [case.get("time") for case in suite] == ["18.400", "5.200"]
+
+
+def test_cases_of_one_name_are_told_apart(green):
+    check = runs.Check(name="budget.latency.max_ms", subject="a", verdict="pass", message="m")
+    job = dataclasses.replace(green.jobs[0], checks=(check,) * 3)
+    suite = suites(dataclasses.replace(green, jobs=(job,)))[0]
+    names = [case.get("name") for case in suite]
+    assert names == ["a budget.latency.max_ms", "a budget.latency.max_ms (2)", "a budget.latency.max_ms (3)"]

@@ -45,6 +45,7 @@ def _bundle(path: Path) -> dict[str, Any]:
             for record in manifest.fusion
             if record.declined
         },
+        **({"unfinished": list(manifest.unfinished)} if manifest.unfinished else {}),
         "artifacts": [
             f"{a.path}  {a.bytes:,} bytes  {sum(a.ops.values())} ops  {a.parity.verdict if a.parity else 'unverified'}"
             for a in manifest.artifacts

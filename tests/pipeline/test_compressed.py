@@ -1,5 +1,6 @@
 """Compressed artifacts of the digits checkpoint, from the export to the held-out images."""
 
+import io
 import json
 import shutil
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from swiftdeploy import mil
 from swiftdeploy.bundle import read_bundle, unfinished_path
+from swiftdeploy.cli import render
 from swiftdeploy.errors import ArtifactError, BudgetError, ParityError, UsageError
 from swiftdeploy.pipeline import against, variants
 from swiftdeploy.pipeline import export as exporting
@@ -206,6 +209,20 @@ def test_inspect_shows_bits(compressed):
     assert any(line.startswith("fp16: 1 weights, the recipe keeps it") for line in found["mixed.toml"])
 
 
+def test_the_table_fits_80_columns_and_tells_fidelity_from_drift(compressed):
+    manifest = read_bundle(compressed).manifest
+    screen = Console(width=80, record=True, file=io.StringIO())
+    screen.print(render.choice(manifest, width=80))
+    lines = screen.export_text().splitlines()
+    assert lines[0].split() == ["artifact", "MB", "of", "fp16", "fidelity", "drift", "top-1", "verdict"]
+    assert [line.split()[:2] for line in lines[1:]] == [["coreml", name] for name in NAMES]
+    int8 = lines[2].split()
+    assert int8[3].endswith("%")
+    assert int8[6:] == ["100.0%", "pass"]
+    assert max(map(len, lines)) <= 80
+    assert "on 16 of your images" in render.choice_notes(manifest)
+
+
 def test_the_harness_holds_each_to_its_own_answers(compressed, records):
     models = {model.precision: model for model in harness_models(read_bundle(compressed))}
     assert set(models) == set(NAMES)
@@ -258,7 +275,7 @@ def test_an_interruption_leaves_what_was_finished(export_to, tmp_path, monkeypat
     assert sorted(path.name for path in left.parent.iterdir()) == [left.name]
     assert "2 finished and verified in" in capsys.readouterr().err
     manifest = json.loads((left / "manifest.json").read_text())
-    assert manifest["unfinished"] == ["coreml sparse75"]
+    assert manifest["unfinished"] == look(str(left))["unfinished"] == ["coreml sparse75"]
     assert [report.precision for report in verify_bundle(left).reports] == ["fp16", "int8"]
     exporting._drop_unfinished(destination)
     assert not left.exists(), "what a whole bundle makes needless goes"

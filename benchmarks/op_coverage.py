@@ -26,7 +26,6 @@ RESULT = Path(__file__).with_name("coremltools_suite_result.json")
 TARGETS = dict(zip(("iOS15", "iOS16", "iOS17", "iOS18", "iOS26"), OPSETS, strict=True))
 NO_KERNEL = {
     "const": "answered by the reader",
-    "conv_quantized": "a layer of the older neural-network format; no ML Program can hold it",
 }
 INTERNAL = ("_const_symbolic",)
 _HEAD = """# Op coverage

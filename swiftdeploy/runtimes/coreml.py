@@ -117,7 +117,7 @@ def _tensors(answers: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     tables = {name: value for name, value in answers.items() if isinstance(value, dict)}
     labels = [value for value in answers.values() if isinstance(value, (str, int)) and not isinstance(value, bool)]
     found = {
-        name: np.asarray(value, np.float32)
+        name: np.asarray(_opaque(value) if isinstance(value, Image.Image) else value, np.float32)
         for name, value in answers.items()
         if isinstance(value, (np.ndarray, Image.Image))
     }
@@ -129,6 +129,11 @@ def _tensors(answers: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             )
         found[name] = np.asarray([list(table.values())], np.float32)
     return found
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Without the opacity that Core ML adds to a colour image, which no model computes."""
+    return image.convert("RGB") if image.mode == "RGBA" else image
 
 
 def _constants(block: Block) -> dict[str, NDArray[Any]]:

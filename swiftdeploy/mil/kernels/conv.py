@@ -43,6 +43,34 @@ def conv(
     return _CONV[rank](pad_spatial(x, padding), weight, bias, strides, 0, dilations, groups)
 
 
+def conv_quantized(
+    x: Tensor,
+    weight: Tensor,
+    quantization_type: str,
+    quant_scale: Tensor,
+    quant_bias: Tensor,
+    bias: Tensor | None = None,
+    nbits: int = 8,
+    strides: tuple[int, ...] | None = None,
+    pad_type: str = "valid",
+    pad: tuple[int, ...] | None = None,
+    dilations: tuple[int, ...] | None = None,
+    groups: int = 1,
+) -> Tensor:
+    """`conv` with the weights weight·quant_scale + quant_bias, scale and bias one for all or one an output channel.
+
+    Apple calls the op experimental. Its type "lut" has no table among its inputs and is refused; `nbits` (1 to 8) says
+    how large the stored numbers may be and changes nothing here, where each has a byte of its own.
+    """
+    if quantization_type != "linear":
+        raise ValueError(f"quantization_type {quantization_type!r} has no table among its inputs")
+    if float(weight.max()) >= 2**nbits:
+        raise ValueError(f"a weight of {int(weight.max())} does not fit {nbits} bits")
+    each = (-1, *(1,) * (weight.ndim - 1))
+    dense = weight.float() * quant_scale.reshape(each) + quant_bias.reshape(each)
+    return conv(x, dense, None if bias is None else bias.float(), strides, pad_type, pad, dilations, groups)
+
+
 def conv_transpose(
     x: Tensor,
     weight: Tensor,
@@ -90,5 +118,6 @@ def _extent(weight: Tensor, dilations: tuple[int, ...]) -> tuple[int, ...]:
 
 KERNELS = (
     kernel(conv),
+    kernel(conv_quantized),
     kernel(conv_transpose),
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from swiftdeploy.mil.kernels.conv import conv, conv_transpose
+from swiftdeploy.mil.kernels.conv import conv, conv_quantized, conv_transpose
 from swiftdeploy.mil.kernels.padding import window_padding
 
 RNG = np.random.default_rng(0)
@@ -31,7 +31,26 @@ W2G, BIAS = values(8, 2, 3, 3), values(8)
 T1, T2, T3 = values(4, 5, 3), values(4, 5, 3, 2), values(4, 5, 2, 2, 3)
 T2G = values(4, 3, 4, 4)
 
+STORED = RNG.integers(0, 256, (6, 2, 3, 2)).astype(np.uint8)
+SCALE, OFFSET = values(6), values(6)
+DENSE = STORED * SCALE.reshape(-1, 1, 1, 1) + OFFSET.reshape(-1, 1, 1, 1)
+
+
+def quantized(mb, x, **more):
+    given = {"quantization_type": "linear", "quant_scale": SCALE, "quant_bias": OFFSET, **more}
+    return mb.conv_quantized(x=x, weight=STORED, groups=2, **given)
+
+
 CONV = {
+    "quantized, a scale a channel": case(
+        "conv_quantized", quantized, t(lambda x: F.conv2d(x, torch.from_numpy(DENSE), groups=2)), X2
+    ),
+    "quantized, one scale for all, strides": case(
+        "conv_quantized",
+        lambda mb, x: quantized(mb, x, quant_scale=np.float32(0.5), quant_bias=np.float32(-3), strides=[2, 1]),
+        t(lambda x: F.conv2d(x, torch.from_numpy(STORED * np.float32(0.5) - 3), stride=(2, 1), groups=2)),
+        X2,
+    ),
     "1d": case("conv", lambda mb, x: mb.conv(x=x, weight=W1), t(lambda x: F.conv1d(x, torch.from_numpy(W1))), X1),
     "2d": case("conv", lambda mb, x: mb.conv(x=x, weight=W2), t(lambda x: F.conv2d(x, torch.from_numpy(W2))), X2),
     "3d": case("conv", lambda mb, x: mb.conv(x=x, weight=W3), t(lambda x: F.conv3d(x, torch.from_numpy(W3))), X3),
@@ -186,3 +205,10 @@ def test_results_of_absurd_size_are_refused(call):
 def test_padding_that_means_nothing_is_refused(pad_type, pad, message):
     with pytest.raises(ValueError, match=message):
         window_padding(pad_type, pad, sizes=(4, 4), windows=(2, 2), strides=(1, 1))
+
+
+@pytest.mark.parametrize(("changes", "reason"), [({"quantization_type": "lut"}, "no table"), ({"nbits": 4}, "4 bits")])
+def test_a_quantized_convolution_that_means_nothing_is_refused(changes, reason):
+    given = {"quantization_type": "linear", "quant_scale": torch.ones(1), "quant_bias": torch.zeros(1), **changes}
+    with pytest.raises(ValueError, match=reason):
+        conv_quantized(torch.zeros(1, 1, 4, 4), torch.full((1, 1, 2, 2), 200, dtype=torch.int32), **given)

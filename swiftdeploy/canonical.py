@@ -8,6 +8,7 @@ promised for one version of it only, which the manifest of the bundle therefore 
 from __future__ import annotations
 
 import json
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from coremltools.proto import Model_pb2
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "swiftdeploy:mlpackage")
 _DATE_KEYS = ("com.github.apple.coremltools.conversion_date",)
+
+
+def save_package(model: Any, destination: Path) -> None:
+    """Save a coremltools model as `destination`, through a folder of its own: what is half-written must not be seen."""
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".coreml-") as folder:
+        staged = Path(folder) / destination.name
+        model.save(str(staged))
+        staged.rename(destination)
 
 
 def canonicalise_package(package: Path) -> None:

@@ -151,7 +151,8 @@ def held(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
 
 def unfinished_path(destination: Path) -> Path:
     """Where an interrupted export leaves the artifacts that it had finished: a bundle beside the destination."""
-    return destination.with_name(f"{destination.name}.partial")
+    # No dot: the sweep of another bundle's leftovers goes by what follows one.
+    return destination.with_name(f"{destination.name}-unfinished")
 
 
 def check_destination(destination: Path, *, force: bool) -> None:

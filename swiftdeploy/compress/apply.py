@@ -8,7 +8,6 @@ Source for the options: coremltools 9's API reference, `coremltools.optimize.cor
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import coremltools as ct
 from coremltools.optimize import coreml as cto
 
 from swiftdeploy import console
-from swiftdeploy.canonical import canonicalise_package
+from swiftdeploy.canonical import canonicalise_package, save_package
 from swiftdeploy.compress.plan import Plan
 from swiftdeploy.compress.weights import Weight
 from swiftdeploy.errors import ConversionError, DependencyError, UsageError
@@ -57,7 +56,7 @@ def _run(source: Path, destination: Path, schemes: Mapping[str, Scheme]) -> None
     for run, configs, joint in _passes(schemes):
         config = cto.OptimizationConfig(global_config=None, op_name_configs=configs)
         model = run(model, config, joint_compression=joint)
-    _save(model, destination)
+    save_package(model, destination)
 
 
 def check_libraries(recipe: Recipe) -> None:
@@ -129,11 +128,3 @@ def _one_thread() -> Iterator[None]:
         return
     with threadpool_limits(limits=1):
         yield
-
-
-def _save(model: Any, destination: Path) -> None:
-    """Save through a folder of its own: coremltools writes in place, and a reader must not see that."""
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".coreml-") as folder:
-        staged = Path(folder) / destination.name
-        model.save(str(staged))
-        staged.rename(destination)

@@ -5,6 +5,7 @@ Everything is verified in the staging folder; a bundle that fails is never renam
 
 from __future__ import annotations
 
+import functools
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from swiftdeploy import bundle, console
-from swiftdeploy.errors import SwiftdeployError, UsageError
-from swiftdeploy.pipeline import mixed, parity, placing
+from swiftdeploy.errors import SwiftdeployError
+from swiftdeploy.pipeline import mixed, parity, placing, unfinished
 from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
 from swiftdeploy.pipeline.recipe import recipe_of
@@ -85,11 +86,12 @@ def _export(request: ExportRequest, clock: _Clock) -> ExportResult:
         try:
             _artifacts(subject, pair, folder, clock, artifacts)
         except KeyboardInterrupt:
-            _keep_finished(request, subject, pair, fusion, artifacts, folder)
+            write = functools.partial(_finish, subject, pair, fusion)
+            unfinished.keep(request.destination, folder, artifacts, subject.options, write)
             raise
         with clock.stage("bundle", "writing the bundle"):
             manifest = _finish(subject, pair, fusion, artifacts, folder)
-    _drop_unfinished(request.destination)
+    unfinished.drop(request.destination)
     return ExportResult(bundle=request.destination, manifest=manifest, seconds=clock.seconds)
 
 
@@ -183,7 +185,7 @@ def _finish(
     fusion: ParityReport,
     artifacts: Sequence[bundle.ArtifactRecord],
     folder: Path,
-    unfinished: Sequence[str] = (),
+    missing: Sequence[str] = (),
 ) -> bundle.Manifest:
     """Write labels, golden data, the manifest and what vouches for them into the staging folder."""
     if subject.labels:
@@ -219,7 +221,7 @@ def _finish(
         placement=placing.records(folder / artifact.path for artifact in artifacts),
         files=files,
         tree_sha256=bundle.tree_digest(files),
-        unfinished=tuple(unfinished),
+        unfinished=tuple(missing),
     )
     bundle.attest(folder, manifest)
     return manifest
@@ -237,43 +239,3 @@ def _golden(subject: Subject, truth: parity.Reference, folder: Path) -> bundle.G
     bundle.save_arrays({truth.built.program.inputs[0].name: stored}, folder / GOLDEN_INPUTS)
     bundle.save_arrays(outputs, folder / GOLDEN_OUTPUTS)
     return bundle.GoldenRecord(inputs=GOLDEN_INPUTS, outputs=GOLDEN_OUTPUTS, samples=GOLDEN_SAMPLES)
-
-
-def _keep_finished(
-    request: ExportRequest,
-    subject: Subject,
-    pair: Pair,
-    fusion: ParityReport,
-    artifacts: Sequence[bundle.ArtifactRecord],
-    folder: Path,
-) -> None:
-    """After Ctrl-C: the artifacts that were finished and verified, as a bundle of their own beside the destination.
-
-    The destination stays as it was: whoever reads it expects all of what was asked for.
-    """
-    done = {(artifact.target, artifact.precision) for artifact in artifacts}
-    missing = [
-        f"{target} {precision}" for target, precision in subject.options.matrix if (target, precision) not in done
-    ]
-    if not artifacts or not missing:
-        return
-    aside = bundle.unfinished_path(request.destination)
-    try:
-        with bundle.staged(aside, force=True) as other:
-            for artifact in artifacts:
-                own = (artifact.compression.golden,) if artifact.compression is not None else ()
-                for name in (artifact.path, *own):
-                    (other / name).parent.mkdir(exist_ok=True)
-                    (folder / name).rename(other / name)
-            _finish(subject, pair, fusion, artifacts, other, missing)
-    except UsageError as error:
-        console.note(f"interrupted; what was finished is lost: {error.fact}")
-        return
-    console.note(f"interrupted; {len(artifacts)} finished and verified in {aside}, not made: {', '.join(missing)}")
-
-
-def _drop_unfinished(destination: Path) -> None:
-    """Remove what an interrupted export of the same bundle left: now there is all of it."""
-    aside = bundle.unfinished_path(destination)
-    if (aside / bundle.MANIFEST_NAME).is_file() and bundle.read_manifest(aside).unfinished:
-        shutil.rmtree(aside, ignore_errors=True)

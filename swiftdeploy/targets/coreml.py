@@ -7,7 +7,6 @@ on any day. Source for the options: Apple's coremltools 9 API reference.
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from swiftdeploy import console
-from swiftdeploy.canonical import canonicalise_package
+from swiftdeploy.canonical import canonicalise_package, save_package
 from swiftdeploy.capture import Program
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.precision import parse
@@ -79,7 +78,7 @@ def convert(
                 skip_model_load=True,
             )
             _describe(model, program, metadata or Metadata())
-            _save(model, destination)
+            save_package(model, destination)
     except OSError:
         raise  # a full or read-only disk is no fault of the program
     except Exception as error:
@@ -148,11 +147,3 @@ def _describe(model: Any, program: Program, metadata: Metadata) -> None:
     model.version, model.short_description = metadata.version, metadata.description
     spec = program.inputs[0]
     model.input_description[spec.name] = f"{' x '.join(map(str, spec.shape))}, NCHW"
-
-
-def _save(model: Any, destination: Path) -> None:
-    """Save through a folder of its own: coremltools writes in place, and a reader must not see that."""
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".coreml-") as folder:
-        staged = Path(folder) / destination.name
-        model.save(str(staged))
-        staged.rename(destination)

@@ -15,8 +15,7 @@ from swiftdeploy import mil
 from swiftdeploy.bundle import read_bundle, unfinished_path
 from swiftdeploy.cli import render
 from swiftdeploy.errors import ArtifactError, BudgetError, ParityError, UsageError
-from swiftdeploy.pipeline import against, variants
-from swiftdeploy.pipeline import export as exporting
+from swiftdeploy.pipeline import against, unfinished, variants
 from swiftdeploy.pipeline.against import verify_against
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.harness import harness_models
@@ -27,7 +26,7 @@ from swiftdeploy.pipeline.verify import verify_bundle
 from swiftdeploy.recipe import Override, Recipe
 from swiftdeploy.spec import ExportOptions
 
-BATCH = 40
+BATCH = 12
 MIXED = Recipe(
     name="mixed",
     default="pal6",
@@ -273,12 +272,22 @@ def test_an_interruption_leaves_what_was_finished(export_to, tmp_path, monkeypat
     assert not destination.exists()
     left = unfinished_path(destination)
     assert sorted(path.name for path in left.parent.iterdir()) == [left.name]
-    assert "2 finished and verified in" in capsys.readouterr().err
+    assert "interrupted: 2 artifacts are finished, in" in " ".join(capsys.readouterr().err.split())
     manifest = json.loads((left / "manifest.json").read_text())
     assert manifest["unfinished"] == look(str(left))["unfinished"] == ["coreml sparse75"]
     assert [report.precision for report in verify_bundle(left).reports] == ["fp16", "int8"]
-    exporting._drop_unfinished(destination)
+    unfinished.drop(destination)
     assert not left.exists(), "what a whole bundle makes needless goes"
+
+
+def test_a_whole_bundle_of_that_name_stays(digits_copy, tmp_path):
+    """An export named X-unfinished is somebody's bundle, and no leftover of X."""
+    mine = digits_copy.rename(tmp_path / "bundle-unfinished")
+    unfinished.drop(tmp_path / "bundle")
+    record = read_bundle(mine).manifest.artifacts[0]
+    options = ExportOptions(precisions=("fp16", "int8"))
+    unfinished.keep(tmp_path / "bundle", tmp_path, [record], options, lambda *_: pytest.fail("nothing is written"))
+    assert verify_bundle(mine).files > 5
 
 
 def test_an_interruption_before_anything_is_finished_leaves_nothing(export_to, tmp_path, monkeypatch):

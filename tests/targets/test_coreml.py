@@ -233,7 +233,7 @@ def test_a_disk_that_refuses_is_no_fault_of_the_program(network, tmp_path, monke
     def full(model, destination):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(coreml, "_save", full)
+    monkeypatch.setattr(coreml, "save_package", full)
     program = freeze(nn.ReLU(), torch.zeros(1, 3, 32, 32), input_name="image")
     with pytest.raises(OSError, match="No space"):
         coreml.convert(program, tmp_path / "m.mlpackage", precision="fp32", min_ios=16)

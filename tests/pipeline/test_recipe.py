@@ -61,7 +61,7 @@ def test_every_option_is_recorded(recipe):
 
 def test_every_field_of_a_request_is_accounted_for():
     """A new one must be recorded, or it cannot be given again."""
-    known = {"model", "checkpoint", "untrained", "attention", "arguments", "labels", "images", "options"}
+    known = {"model", "checkpoint", "untrained", "attention", "arguments", "labels", "images", "calibration", "options"}
     assert {field.name for field in dataclasses.fields(ExportRequest)} == known | {"destination", "force"}
 
 
@@ -74,6 +74,17 @@ def test_images_that_were_not_used_are_not_used(opened, digits, tmp_path):
     manifest = dataclasses.replace(opened.manifest, recipe=dataclasses.replace(opened.manifest.recipe, images=""))
     without = dataclasses.replace(opened, manifest=manifest)
     assert request_of(without, tmp_path / "x", checkpoint="x.pth", images=digits / "images").images is None
+
+
+def test_calibration_must_be_given_again(opened, digits, request_, tmp_path):
+    recipe = dataclasses.replace(opened.manifest.recipe, calibration="c" * 64)
+    calibrated = dataclasses.replace(opened, manifest=dataclasses.replace(opened.manifest, recipe=recipe))
+    given = {"checkpoint": "x.pth", "images": request_.images}
+    with pytest.raises(UsageError, match="exported with --calibration"):
+        request_of(calibrated, tmp_path / "x", **given)
+    folder = digits / "images"
+    assert request_of(calibrated, tmp_path / "x", **given, calibration=folder).calibration == folder
+    assert request_of(opened, tmp_path / "x", **given, calibration=folder).calibration is None
 
 
 def test_a_seed_comes_back(opened, tmp_path):

@@ -67,7 +67,8 @@ def test_0(cli, quick, tmp_path):
     ("extra", "fact"),
     [
         (("-t", "tflite"), "'tflite' is none of coreml, onnx"),
-        (("-p", "int4"), "'int4' is none of fp32, fp16"),
+        (("-p", "int5"), "precision 'int5' is not known"),
+        (("-p", "int4"), "precision 'int4' is for coreml, which is no --target here"),
         (("--min-ios", "14"), "--min-ios 14 is not known"),
         (("--opset", "21"), "--opset 21 is not known"),
         (("--batch", "0"), "batch 0 is not positive"),

@@ -55,7 +55,7 @@ def export_to(tmp_path, digits):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def refit():
     """refit(bundle, ...) makes what is recorded fit whatever lies there now, as an attacker would."""
 
@@ -68,8 +68,10 @@ def refit():
             for a in manifest.artifacts
             if (folder / a.path).exists()
         )
+        placement = tuple(record for record in manifest.placement if (folder / record.artifact).exists())
         files = bundle.payload_records(folder)
-        fitting = {"artifacts": artifacts, "files": files, "tree_sha256": bundle.tree_digest(files), **changes}
+        there = {"artifacts": artifacts, "placement": placement}
+        fitting = {**there, "files": files, "tree_sha256": bundle.tree_digest(files), **changes}
         bundle.attest(folder, dataclasses.replace(manifest, **fitting))
         return folder
 

@@ -118,7 +118,7 @@ def test_a_bundle_that_contradicts_itself(digits_copy, what):
     if what == "no_artifact":
         for path in ARTIFACTS:
             shutil.rmtree(digits_copy / path) if path.endswith("mlpackage") else (digits_copy / path).unlink()
-        manifest = dataclasses.replace(manifest, artifacts=())
+        manifest = dataclasses.replace(manifest, artifacts=(), placement=())
     else:
         name, shape = ("other", (4, 10)) if what == "renamed" else ("logits", (4, 9))
         save_arrays({name: np.ones(shape, np.float32)}, digits_copy / "golden" / "outputs.safetensors")

@@ -174,7 +174,7 @@ def test_another_checkpoint_is_refused_by_the_compressed_weights(compressed, dig
     state = torch.load(digits / "swiftformer_digits.pth", weights_only=True)
     state["model"]["network.4.0.pwconv1.weight"].mul_(1.05)
     torch.save(state, tmp_path / "other.pth")
-    claim = against._bundle_claim(compressed, str(tmp_path / "other.pth"), attention=None, images=None)
+    claim = against._bundle_claim(compressed, str(tmp_path / "other.pth"), model=None, attention=None, images=None)
     subject = load_subject(claim.request)
     truth = truth_of(subject, subject.oracle, subject.samples)
     claimed = next(c for c in claim.artifacts if c.precision == "mixed.toml")

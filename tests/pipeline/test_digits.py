@@ -41,7 +41,9 @@ def test_every_held_out_digit(digits_bundle, held_out, scores, name):
 
 def test_what_a_bundle_holds(digits_bundle):
     manifest = read_bundle(digits_bundle).manifest
-    assert sorted(path.name for path in digits_bundle.iterdir()) == sorted([*ARTIFACTS, "golden", "manifest.json"])
+    vouching = ["SHA256SUMS", "bom.cdx.json", "provenance.intoto.json"]
+    expected = [*ARTIFACTS, *vouching, "golden", "manifest.json"]
+    assert sorted(path.name for path in digits_bundle.iterdir()) == sorted(expected)
     assert [artifact.path for artifact in manifest.artifacts] == ARTIFACTS
     assert manifest.provenance.weights == "trained"
     assert manifest.provenance.keys.strict

@@ -31,12 +31,12 @@ def checkpoint(digits):
 
 
 @pytest.fixture(scope="module")
-def lean(digits_bundle, tmp_path_factory):
+def lean(digits_bundle, tmp_path_factory, refit):
     """The bundle without its packages, whose runtime is slow: for what does not depend on the kind of artifact."""
     folder = shutil.copytree(digits_bundle, tmp_path_factory.mktemp("lean") / "digits")
     for package in folder.glob("*.mlpackage"):
         shutil.rmtree(package)
-    return fitted(folder)
+    return refit(folder)
 
 
 @pytest.fixture(scope="module")
@@ -81,27 +81,18 @@ def text(report):
     return json.dumps(to_plain(report), sort_keys=True, allow_nan=False)
 
 
-def damaged(folder, factor):
-    """The bundle with one ONNX weight tensor times `factor`, and a manifest that says so."""
-    model = onnx.load(folder / ONNX)
-    tensor = max(model.graph.initializer, key=lambda t: np.prod(t.dims))
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), tensor.name))
-    onnx.save(model, folder / ONNX)
-    return fitted(folder)
+@pytest.fixture
+def damaged(refit):
+    """damaged(bundle, factor) has one ONNX weight tensor times `factor`, and a manifest that says so."""
 
+    def damage(folder, factor):
+        model = onnx.load(folder / ONNX)
+        tensor = max(model.graph.initializer, key=lambda t: np.prod(t.dims))
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), tensor.name))
+        onnx.save(model, folder / ONNX)
+        return refit(folder)
 
-def fitted(folder):
-    """The bundle with a manifest that fits what lies there."""
-    manifest = bundle.read_manifest(folder)
-    artifacts = tuple(
-        dataclasses.replace(a, **dict(zip(("bytes", "sha256"), bundle.artifact_digest(folder / a.path), strict=True)))
-        for a in manifest.artifacts
-        if (folder / a.path).exists()
-    )
-    files = bundle.records(folder, leave_out=frozenset({bundle.MANIFEST_NAME}))
-    changed = dataclasses.replace(manifest, artifacts=artifacts, files=files, tree_sha256=bundle.tree_digest(files))
-    (folder / bundle.MANIFEST_NAME).write_text(bundle.encode(changed), encoding="utf-8")
-    return folder
+    return damage
 
 
 def test_the_oracles_figures_are_a_plain_loops(report, noisy, logits):
@@ -158,7 +149,7 @@ def test_which_artifact_is_the_most_precise(digits_bundle):
     assert most_precise([a for a in artifacts if a.precision == "fp16"]).path == HALF
 
 
-def test_a_worse_artifact_shows(digits_copy, noisy, checkpoint, logits):
+def test_a_worse_artifact_shows(digits_copy, noisy, checkpoint, logits, damaged):
     """One tensor times -1: what it then gets wrong, and right by luck, by ONNX Runtime's own account."""
     folder = damaged(digits_copy, -1)
     request = EvaluationRequest(bundle=folder, images=noisy[0], checkpoint=checkpoint, min_top1=40.0, max_top1_drop=1.0)
@@ -246,7 +237,7 @@ def test_a_journal_of_another_evaluation(lean, noisy, checkpoint, tmp_path, chan
         evaluate(EvaluationRequest(**{**plain, "limit": 8, **change}))
 
 
-def test_another_bundles_journal(lean, digits_copy, noisy, tmp_path):
+def test_another_bundles_journal(lean, digits_copy, noisy, tmp_path, damaged):
     evaluate(EvaluationRequest(bundle=lean, images=noisy[0], limit=8, resume=tmp_path / "j"))
     other = damaged(digits_copy, 1.5)
     with pytest.raises(UsageError, match="it differs in bundle"):
@@ -356,10 +347,10 @@ def test_batches(export_to, noisy, checkpoint, logits):
     assert by_name(found)[ONNX].against.drift.worst_db > 100
 
 
-def test_a_model_that_is_no_classifier(digits_copy, noisy):
+def test_a_model_that_is_no_classifier(digits_copy, noisy, refit):
     manifest = bundle.read_manifest(digits_copy)
     maps = tuple(dataclasses.replace(o, shape=(1, 10, 4, 4)) for o in manifest.outputs)
-    (digits_copy / bundle.MANIFEST_NAME).write_text(bundle.encode(dataclasses.replace(manifest, outputs=maps)))
+    refit(digits_copy, outputs=maps)
     with pytest.raises(ModelError, match="gives no scores of classes"):
         prepare(EvaluationRequest(bundle=digits_copy, images=noisy[0]))
 

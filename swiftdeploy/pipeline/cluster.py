@@ -34,6 +34,8 @@ def run_there(
             hint='install the extra: pip install "swiftdeploy-toolchain[dask]"',
         ) from error
     logging.getLogger("distributed").setLevel(logging.ERROR)
+    if "://" not in scheduler:  # Dask takes an empty one for a wish to start a cluster of its own
+        raise UsageError(f"{scheduler!r} is no address of a scheduler", hint="for example tcp://host:8786")
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError) as error:

@@ -27,7 +27,8 @@ def rewrite(bundle, change):
     manifest = read_bundle(bundle).manifest
     change(bundle)
     files = payload_records(bundle)
-    return dataclasses.replace(manifest, files=files, tree_sha256=tree_digest(files))
+    placement = tuple(record for record in manifest.placement if (bundle / record.artifact).exists())
+    return dataclasses.replace(manifest, placement=placement, files=files, tree_sha256=tree_digest(files))
 
 
 def seal(bundle, manifest):

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from swiftdeploy.cli.app import run as command_line
-from swiftdeploy.pipeline.workers import BUILD
+from swiftdeploy.matrix.workers import BUILD
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits" / "swiftformer_digits.pth"
 CONFIG = """\
@@ -152,8 +152,8 @@ class Inputs:
 
     def __init__(self, folder: Path, work: str) -> None:
         from swiftdeploy.config import read_config
-        from swiftdeploy.pipeline.cache import Cache
-        from swiftdeploy.pipeline.run import RunOptions, run
+        from swiftdeploy.matrix.cache import Cache
+        from swiftdeploy.matrix.run import RunOptions, run
 
         self.folder = folder
         shutil.copy(DIGITS, folder / "digits.pth")

@@ -1,6 +1,6 @@
 """Kills `swiftdeploy run` with its whole process group at random moments, and looks at what is left each time.
 
-    python benchmarks/kill_run.py --count 200 --seed 0 [--work tinywork:build --path tests/pipeline]
+    python benchmarks/kill_run.py --count 200 --seed 0 [--work tinywork:build --path tests/matrix]
 
 Before each run one of three checkpoints is changed, so that there is something to make. After each kill every bundle in
 the output must be whole, every visible entry of the cache sound and the report readable; every tenth time, and at the
@@ -26,8 +26,8 @@ from typing import Any
 
 from swiftdeploy.bundle import read_bundle
 from swiftdeploy.errors import SwiftdeployError
-from swiftdeploy.pipeline.cache import Cache, listed
-from swiftdeploy.pipeline.workers import BUILD
+from swiftdeploy.matrix.cache import Cache, listed
+from swiftdeploy.matrix.workers import BUILD
 from swiftdeploy.runs import REPORT_NAME, read_run
 
 MODELS = ("a", "b", "c")
@@ -40,8 +40,8 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [sys.argv[3]] if sys.argv[3] else []
     from swiftdeploy.config import read_config
-    from swiftdeploy.pipeline.cache import Cache
-    from swiftdeploy.pipeline.run import RunOptions, run
+    from swiftdeploy.matrix.cache import Cache
+    from swiftdeploy.matrix.run import RunOptions, run
 
     folder = Path(sys.argv[1])
     options = RunOptions(workers=2, cache=Cache(folder=folder / "cache"), work=sys.argv[2])

@@ -3,6 +3,7 @@
 Under pytest-xdist the workers share the results: the first one that needs a bundle makes it, the others wait.
 """
 
+import dataclasses
 import fcntl
 import gc
 import importlib.util
@@ -135,6 +136,62 @@ def digits_elsewhere(shared, command):
     folder = shared("elsewhere", make)
     process = json.loads((folder / "process.json").read_text())
     return folder / "dist" / "swiftformer_digits", subprocess.CompletedProcess("swiftdeploy export", **process)
+
+
+@pytest.fixture(scope="session")
+def oracle(digits):
+    """The digits model as loaded: eager, unfused, fp32."""
+    from swiftdeploy import catalog
+    from swiftdeploy.checkpoint import build, load
+
+    weights = load(str(digits / "swiftformer_digits.pth"))
+    return build(weights, catalog.find("swiftformer_digits"), attention="token_l2").module
+
+
+@pytest.fixture
+def export_to(tmp_path, digits):
+    """export_to(request changes..., **options) exports the digits model, or another, below tmp_path."""
+    from swiftdeploy.pipeline.export import export
+    from swiftdeploy.pipeline.request import ExportRequest
+    from swiftdeploy.spec import ExportOptions
+
+    def run(*, request=None, **options):
+        plain = {
+            "model": "swiftformer_digits",
+            "checkpoint": str(digits / "swiftformer_digits.pth"),
+            "attention": "token_l2",
+            "destination": tmp_path / "dist" / "bundle",
+            **(request or {}),
+        }
+        if plain.get("untrained") is not None:
+            plain["checkpoint"] = None
+        return export(ExportRequest(**plain, options=ExportOptions(**options)))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refit():
+    """refit(bundle, ...) makes what is recorded fit whatever lies there now, as an attacker would."""
+    from swiftdeploy import bundle
+
+    def rewrite(folder, **changes):
+        manifest = bundle.read_manifest(folder)
+        artifacts = tuple(
+            dataclasses.replace(
+                a, **dict(zip(("bytes", "sha256"), bundle.artifact_digest(folder / a.path), strict=True))
+            )
+            for a in manifest.artifacts
+            if (folder / a.path).exists()
+        )
+        placement = tuple(record for record in manifest.placement if (folder / record.artifact).exists())
+        files = bundle.payload_records(folder)
+        there = {"artifacts": artifacts, "placement": placement}
+        fitting = {**there, "files": files, "tree_sha256": bundle.tree_digest(files), **changes}
+        bundle.attest(folder, dataclasses.replace(manifest, **fitting))
+        return folder
+
+    return rewrite
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,12 @@ PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
     **dict.fromkeys(("errors", "precision", "recipe", "spec", "report", "runs", "schema", "config"), 0),
     **dict.fromkeys(("catalog", "console", "axis"), 0),
-    **dict.fromkeys(("mil", "capture", "canonical"), 1),
+    **dict.fromkeys(("mil", "capture", "canonical", "scheduler"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness", "evaluation", "reporting"), 3),
     "pipeline": 4,
-    "cli": 5,
+    "matrix": 5,
+    "cli": 6,
 }
 HEAVY = {"torch", "coremltools", "onnx", "onnxruntime", "numpy"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -16,7 +16,7 @@ from swiftdeploy.config import FILE_NAME, CacheSettings, Config, bytes_of, read_
 from swiftdeploy.errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
-    from swiftdeploy.pipeline.cache import Cache, Listed
+    from swiftdeploy.matrix.cache import Cache, Listed
 
 cache = typer.Typer(
     name="cache",
@@ -28,7 +28,7 @@ Folder = Annotated[Path | None, typer.Option("--cache", help="Folder of the cach
 
 def cache_of(folder: Path | None, config: Config | None) -> Cache:
     """The cache that the command line, the configuration or the platform names, in that order."""
-    from swiftdeploy.pipeline.cache import Cache, default_folder
+    from swiftdeploy.matrix.cache import Cache, default_folder
 
     settings = config.cache if config is not None else CacheSettings()
     named = config.path(settings.folder) if config is not None else None
@@ -45,7 +45,7 @@ def list_(
     Example: swiftdeploy cache list
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    from swiftdeploy.pipeline.cache import listed
+    from swiftdeploy.matrix.cache import listed
 
     found = _cache(folder)
     _show(listed(found), found, json=json)
@@ -60,7 +60,7 @@ def verify(
     Example: swiftdeploy cache verify
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    from swiftdeploy.pipeline.cache import listed
+    from swiftdeploy.matrix.cache import listed
 
     found = _cache(folder)
     with console.step(f"hashing {found.folder}"):
@@ -93,7 +93,7 @@ def prune(
     Example: swiftdeploy cache prune --size 2GB
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    from swiftdeploy.pipeline import cache as store
+    from swiftdeploy.matrix import cache as store
 
     found = _cache(folder)
     try:

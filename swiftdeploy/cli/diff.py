@@ -18,7 +18,7 @@ from swiftdeploy.errors import BudgetError
 from swiftdeploy.spec import to_plain
 
 if TYPE_CHECKING:
-    from swiftdeploy.pipeline.diff import ArtifactDifference, BundleDifference, Difference, Figure
+    from swiftdeploy.matrix.diff import ArtifactDifference, BundleDifference, Difference, Figure
 
 HINT = "allow it with a wider limit, or mend what changed"
 
@@ -53,8 +53,8 @@ def diff(
     Example: swiftdeploy diff release/xs dist/xs --max-size-ratio 1.02 --max-psnr-drop 3
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    from swiftdeploy.pipeline import diff as pipeline
-    from swiftdeploy.pipeline.limits import Limits, exceeded
+    from swiftdeploy.matrix import diff as pipeline
+    from swiftdeploy.matrix.limits import Limits, exceeded
 
     limits = Limits(
         size_ratio=max_size_ratio,

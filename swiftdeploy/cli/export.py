@@ -201,7 +201,7 @@ def _from_config(
         )
     _refuse_unused(context)
     read = config.read_config(path)
-    from swiftdeploy.pipeline.matrix import check_pin, request_of
+    from swiftdeploy.matrix.plan import check_pin, request_of
 
     requests = []
     for name, entry in read.models:

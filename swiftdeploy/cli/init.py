@@ -114,7 +114,7 @@ def _digest(checkpoint: str) -> str | None:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         return None
-    from swiftdeploy.pipeline.fingerprint import weights_digest
+    from swiftdeploy.matrix.fingerprint import weights_digest
 
     return weights_digest(str(path))
 

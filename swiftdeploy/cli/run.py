@@ -69,8 +69,8 @@ def run(
     if dry_run:
         _show_plan(config, store, tuple(names or ()), json=json)
         return
-    from swiftdeploy.pipeline.run import RunOptions
-    from swiftdeploy.pipeline.run import run as run_all
+    from swiftdeploy.matrix.run import RunOptions
+    from swiftdeploy.matrix.run import run as run_all
 
     options = RunOptions(
         workers=jobs if jobs is not None else os.cpu_count() or 1,
@@ -103,7 +103,7 @@ def _memory(text: str | None) -> int | None:
 
 
 def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool) -> None:
-    from swiftdeploy.pipeline.matrix import plan
+    from swiftdeploy.matrix.plan import plan
 
     planned = plan(config, store=store, only=names, dry=True)
     rows = [

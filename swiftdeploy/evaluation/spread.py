@@ -18,8 +18,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from swiftdeploy.errors import DependencyError
+from swiftdeploy.scheduler import connect
 
-CONNECT_SECONDS = 5
+WORKER_SECONDS = 5
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 C = TypeVar("C")
@@ -89,7 +90,7 @@ def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> It
 
     Raises what `work` raises, and DependencyError without dask.distributed, a scheduler, workers, or swiftdeploy there.
     """
-    client = _connect(scheduler)
+    client = _client_with_workers(scheduler)
     from distributed import KilledWorker
     from distributed import as_completed as finished
     from distributed.comm.core import CommClosedError
@@ -110,22 +111,10 @@ def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> It
         client.close()  # what no client waits for any more, the scheduler drops
 
 
-def _connect(scheduler: str) -> Any:
+def _client_with_workers(scheduler: str) -> Any:
+    client = connect(scheduler)
     try:
-        from distributed import Client
-    except ImportError as error:
-        raise DependencyError(
-            "--scheduler needs dask.distributed", hint='install "swiftdeploy-toolchain[dask]", or use --jobs N'
-        ) from error
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise DependencyError(
-            f"no Dask scheduler answers at {scheduler} within {CONNECT_SECONDS} s",
-            hint="check the address, of the form tcp://host:8786",
-        ) from error
-    try:
-        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
     except TimeoutError as error:
         client.close()
         raise DependencyError(f"{scheduler} has no workers", hint=f"start some: dask worker {scheduler}") from error

@@ -13,7 +13,7 @@ import pytest
 from swiftdeploy.config import load_config_schema, read_config
 from swiftdeploy.runs import load_run_schema
 
-WORK = Path(__file__).parent.parent / "pipeline"
+WORK = Path(__file__).parent.parent / "matrix"
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def project(tmp_path, monkeypatch, digits):
             started(job)
             yield tinywork.build(job)
 
-    monkeypatch.setattr("swiftdeploy.pipeline.run.run_here", here)
+    monkeypatch.setattr("swiftdeploy.matrix.run.run_here", here)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.chdir(tmp_path)
     for name, text in {"a": "one", "b": "refuse"}.items():

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from concurrent.futures import CancelledError
 
@@ -92,22 +91,3 @@ def test_an_iteration_that_is_given_up_leaves_no_process():
     for child in multiprocessing.active_children():
         child.join(30)
     assert multiprocessing.active_children() == []
-
-
-def test_nobody_at_the_address():
-    with pytest.raises(DependencyError, match=r"no Dask scheduler answers at tcp://127.0.0.1:1 within 5 s") as caught:
-        list(over_dask(sum, CHUNKS, "tcp://127.0.0.1:1"))
-    assert caught.value.exit_code == 8
-
-
-@pytest.mark.parametrize("address", ["nonsense://x:1", "tcp://", "not an address"])
-def test_no_address(address):
-    with pytest.raises(DependencyError, match="no Dask scheduler answers"):
-        list(over_dask(sum, CHUNKS, address))
-
-
-def test_without_dask(monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DependencyError, match=r"needs dask.distributed") as caught:
-        list(over_dask(sum, CHUNKS, "tcp://127.0.0.1:1"))
-    assert "swiftdeploy-toolchain[dask]" in caught.value.hint

@@ -11,10 +11,10 @@ from onnx import numpy_helper
 from swiftdeploy import bundle
 from swiftdeploy.bundle.read import ArtifactError
 from swiftdeploy.errors import UsageError
+from swiftdeploy.matrix.diff import Figure, diff
+from swiftdeploy.matrix.summary import summary_of
 from swiftdeploy.pipeline.contents import WeightsDifference, ops_difference, weights_difference
 from swiftdeploy.pipeline.device import import_result
-from swiftdeploy.pipeline.diff import Figure, diff
-from swiftdeploy.pipeline.summary import summary_of
 from swiftdeploy.runs import Accuracy, CacheOutcome, JobReport, RunReport, Totals, encode_run
 
 ONNX = "swiftformer_digits-fp32.onnx"

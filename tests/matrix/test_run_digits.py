@@ -13,9 +13,9 @@ from PIL import Image
 
 from swiftdeploy.config import read_config
 from swiftdeploy.errors import UsageError
-from swiftdeploy.pipeline.accuracy import accuracy_of
-from swiftdeploy.pipeline.cache import Cache
-from swiftdeploy.pipeline.run import RunOptions, run
+from swiftdeploy.matrix.accuracy import accuracy_of
+from swiftdeploy.matrix.cache import Cache
+from swiftdeploy.matrix.run import RunOptions, run
 from swiftdeploy.pipeline.verify import verify_bundle
 from swiftdeploy.runs import read_run
 

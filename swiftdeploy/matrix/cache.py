@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError, SwiftdeployError
-from swiftdeploy.pipeline.fingerprint import difference
+from swiftdeploy.matrix.fingerprint import difference
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runs import Accuracy
 from swiftdeploy.spec import from_plain, to_plain

@@ -9,11 +9,11 @@ from pathlib import Path
 from swiftdeploy.bundle import read_bundle
 from swiftdeploy.config import Config
 from swiftdeploy.errors import SwiftdeployError, worst_code
-from swiftdeploy.pipeline.cache import Made
-from swiftdeploy.pipeline.checks import checks_of_bundle, checks_of_failure
-from swiftdeploy.pipeline.jobs import Outcome, failure_of
-from swiftdeploy.pipeline.matrix import Planned
-from swiftdeploy.pipeline.summary import summary_of
+from swiftdeploy.matrix.cache import Made
+from swiftdeploy.matrix.checks import checks_of_bundle, checks_of_failure
+from swiftdeploy.matrix.jobs import Outcome, failure_of
+from swiftdeploy.matrix.plan import Planned
+from swiftdeploy.matrix.summary import summary_of
 from swiftdeploy.runs import BundleSummary, CacheOutcome, Check, Failure, JobReport, JobStatus, Totals, count
 from swiftdeploy.spec import to_plain
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from swiftdeploy.errors import UsageError
+from swiftdeploy.matrix.diff import ArtifactDifference, BundleDifference, Difference, Figure
+from swiftdeploy.matrix.limits import ANY_CHANGE, Limits, exceeded
 from swiftdeploy.pipeline.contents import WeightsDifference
-from swiftdeploy.pipeline.diff import ArtifactDifference, BundleDifference, Difference, Figure
-from swiftdeploy.pipeline.limits import ANY_CHANGE, Limits, exceeded
 
 
 def difference(*figures, identical=False, ops=None, weights=None, facts=None, size=(1000, 1000), **lists):

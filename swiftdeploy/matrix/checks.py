@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from swiftdeploy.config import Budgets
-from swiftdeploy.pipeline.budgets import check_budgets, shown
-from swiftdeploy.pipeline.cache import Made
-from swiftdeploy.pipeline.jobs import Job
+from swiftdeploy.matrix.budgets import check_budgets, shown
+from swiftdeploy.matrix.cache import Made
+from swiftdeploy.matrix.jobs import Job
 from swiftdeploy.report import Leg, ParityReport
 from swiftdeploy.runs import BundleSummary, Check, Failure
 

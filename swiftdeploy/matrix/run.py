@@ -13,17 +13,17 @@ from rich.markup import escape
 from swiftdeploy import bundle, console
 from swiftdeploy.config import FILE_NAME, Config
 from swiftdeploy.errors import SwiftdeployError, UsageError
-from swiftdeploy.pipeline import cache
-from swiftdeploy.pipeline.assembly import job_report, totals
-from swiftdeploy.pipeline.baseline import baselines
-from swiftdeploy.pipeline.cache import Cache
-from swiftdeploy.pipeline.cluster import run_there
-from swiftdeploy.pipeline.jobs import Job, Outcome
-from swiftdeploy.pipeline.matrix import Planned, plan
-from swiftdeploy.pipeline.publish import publish
-from swiftdeploy.pipeline.reports import check_reports, write_reports
+from swiftdeploy.matrix import cache
+from swiftdeploy.matrix.assembly import job_report, totals
+from swiftdeploy.matrix.baseline import baselines
+from swiftdeploy.matrix.cache import Cache
+from swiftdeploy.matrix.cluster import run_there
+from swiftdeploy.matrix.jobs import Job, Outcome
+from swiftdeploy.matrix.plan import Planned, plan
+from swiftdeploy.matrix.publish import publish
+from swiftdeploy.matrix.reports import check_reports, write_reports
+from swiftdeploy.matrix.workers import BUILD, run_here
 from swiftdeploy.pipeline.versions import versions
-from swiftdeploy.pipeline.workers import BUILD, run_here
 from swiftdeploy.runs import CacheOutcome, RunReport
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from swiftdeploy import bundle, catalog, console
 from swiftdeploy.config import FILE_NAME, Config, ModelEntry, options_of
 from swiftdeploy.errors import CheckpointError, SwiftdeployError, UsageError
-from swiftdeploy.pipeline import cache, memory
-from swiftdeploy.pipeline.cache import Cache, Entry
-from swiftdeploy.pipeline.fingerprint import fingerprint, key_of, pinnable_digest
-from swiftdeploy.pipeline.jobs import Job, failure_of
+from swiftdeploy.matrix import cache, memory
+from swiftdeploy.matrix.cache import Cache, Entry
+from swiftdeploy.matrix.fingerprint import fingerprint, key_of, pinnable_digest
+from swiftdeploy.matrix.jobs import Job, failure_of
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.runs import Failure
 

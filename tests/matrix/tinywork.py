@@ -13,8 +13,8 @@ from pathlib import Path
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import ParityError
-from swiftdeploy.pipeline.cache import Made
-from swiftdeploy.pipeline.keeping import carry_out
+from swiftdeploy.matrix.cache import Made
+from swiftdeploy.matrix.keeping import carry_out
 
 _spec = importlib.util.spec_from_file_location("tiny_bundles", Path(__file__).parent.parent / "bundle" / "conftest.py")
 tiny = importlib.util.module_from_spec(_spec)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Callable, Generator, Sequence
 
-from swiftdeploy.errors import DependencyError, UsageError
-from swiftdeploy.pipeline.jobs import Job, Outcome, bug_of, died, failed
-from swiftdeploy.pipeline.workers import BUILD
+from swiftdeploy.matrix.jobs import Job, Outcome, bug_of, died, failed
+from swiftdeploy.matrix.workers import BUILD
 from swiftdeploy.runs import CacheOutcome
-
-CONNECT_SECONDS = 20
+from swiftdeploy.scheduler import connect
 
 
 def run_there(
@@ -23,32 +20,17 @@ def run_there(
 ) -> Generator[Outcome, None, None]:
     """The outcome of every job, as they end, from the workers of the scheduler at an address such as tcp://host:8786.
 
-    Raises DependencyError without dask.distributed or without an answer from the scheduler. Leaving early cancels what
-    has not begun.
+    Raises what `scheduler.connect` raises. Leaving early cancels what has not begun.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise DependencyError(
-            f"--executor dask needs dask.distributed, which does not import: {error}",
-            hint='install the extra: pip install "swiftdeploy-toolchain[dask]"',
-        ) from error
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    if "://" not in scheduler:  # Dask takes an empty one for a wish to start a cluster of its own
-        raise UsageError(f"{scheduler!r} is no address of a scheduler", hint="for example tcp://host:8786")
-    try:
-        client = Client(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError) as error:
-        raise DependencyError(f"no scheduler answers at {scheduler}", hint="start one: dask scheduler") from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{scheduler!r} is no address of a scheduler", hint="for example tcp://host:8786") from error
-    with client:
+    with connect(scheduler) as client:
+        from distributed import as_completed
+
         # Not pure: Dask would otherwise answer an equal job from its own memory, whatever has changed on disk.
         waiting = {client.submit(_work, job, work, pure=False, retries=0): job for job in jobs}
         for job in jobs:
             started(job)
         try:
-            for future in as_completed(list(waiting)):
+            for future in as_completed(list(waiting), loop=client.loop):
                 yield _outcome(future, waiting.pop(future))
         finally:
             client.cancel(list(waiting), force=True)

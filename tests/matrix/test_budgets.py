@@ -6,7 +6,7 @@ import pytest
 
 from swiftdeploy.config import Budgets
 from swiftdeploy.config.budgets import AccuracyBudget, DecibelBudget, LatencyBudget, PlacementBudget, SizeBudget
-from swiftdeploy.pipeline.budgets import check_budgets
+from swiftdeploy.matrix.budgets import check_budgets
 from swiftdeploy.report import Leg, OutputParity, ParityReport, Provenance
 from swiftdeploy.runs import Accuracy, ArtifactSummary, BundleSummary, Latency
 

@@ -16,11 +16,11 @@ import pytest
 from swiftdeploy import bundle
 from swiftdeploy.config import read_config
 from swiftdeploy.errors import ArtifactError, UsageError
-from swiftdeploy.pipeline import cache as cache_module
-from swiftdeploy.pipeline.cache import Cache
-from swiftdeploy.pipeline.matrix import plan
-from swiftdeploy.pipeline.publish import publish
-from swiftdeploy.pipeline.run import RunOptions, run
+from swiftdeploy.matrix import cache as cache_module
+from swiftdeploy.matrix.cache import Cache
+from swiftdeploy.matrix.plan import plan
+from swiftdeploy.matrix.publish import publish
+from swiftdeploy.matrix.run import RunOptions, run
 from swiftdeploy.runs import load_run_schema, read_run
 
 HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ def options(tmp_path, project, monkeypatch):
 
     def make(**changes):
         if "workers" not in changes:
-            monkeypatch.setattr("swiftdeploy.pipeline.run.run_here", here)
+            monkeypatch.setattr("swiftdeploy.matrix.run.run_here", here)
         plain = {"cache": Cache(folder=tmp_path / "cache"), "work": "tinywork:build", **changes}
         return RunOptions(**plain)
 
@@ -81,7 +81,7 @@ def test_cold_then_warm_with_the_same_bytes(project, options, monkeypatch):
     assert (cold.jobs[0].bundle, cold.jobs[0].peak_memory_bytes) == ("dist/a", 1 << 20)
     before = tree(project.folder / "dist" / "a")
     shutil.rmtree(project.folder / "dist")
-    monkeypatch.setattr("swiftdeploy.pipeline.run.run_here", None)  # no worker may be asked
+    monkeypatch.setattr("swiftdeploy.matrix.run.run_here", None)  # no worker may be asked
     warm = run(config, options(workers=2))
     assert statuses(warm) == {"a": ("cached", 0, "hit"), "b": ("cached", 0, "hit")}
     assert tree(project.folder / "dist" / "a") == before
@@ -123,11 +123,11 @@ def test_other_versions_and_code_are_other_bundles(project, options, monkeypatch
     config = project(a="one")
     run(config, options())
     with monkeypatch.context() as patch:
-        patch.setattr("swiftdeploy.pipeline.fingerprint.versions", lambda: {"torch": "99", "swiftdeploy": "0.1.0"})
+        patch.setattr("swiftdeploy.matrix.fingerprint.versions", lambda: {"torch": "99", "swiftdeploy": "0.1.0"})
         (item,) = plan(config, store=options().cache)
         assert "versions: torch" in item.reason
         assert "→ 99" in item.reason
-    monkeypatch.setattr("swiftdeploy.pipeline.fingerprint.own_code", lambda: "other")
+    monkeypatch.setattr("swiftdeploy.matrix.fingerprint.own_code", lambda: "other")
     (item,) = plan(config, store=options().cache)
     assert item.reason == "changed: swiftdeploy"
 
@@ -155,7 +155,9 @@ def test_one_failure_hides_no_other_and_the_worst_decides(project, options, capf
     assert "ended with code 3" in by_name["gone"].fact
     assert by_name["bug"].kind == "Bug"
     assert "KeyError" in capfd.readouterr().err
-    assert sorted(p.name for p in (project.folder / "dist").iterdir()) == ["good", "run.json"]
+    assert sorted(p.name for p in (project.folder / "dist").iterdir()) == [
+        *("good", "index.html", "junit.xml", "placement.sarif", "run.json", "summary.md"),
+    ]
     entries = options().cache.entries
     assert [p for p in entries.iterdir() if not p.name.startswith(".")] == [entries / report.jobs[0].cache.key]
 
@@ -319,8 +321,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from swiftdeploy.config import read_config
 from swiftdeploy.cli.app import app, console, output, INTERRUPTED
-from swiftdeploy.pipeline.cache import Cache
-from swiftdeploy.pipeline.run import RunOptions, run
+from swiftdeploy.matrix.cache import Cache
+from swiftdeploy.matrix.run import RunOptions, run
 
 if __name__ == "__main__":
     try:
@@ -393,8 +395,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import tinywork
 from swiftdeploy.config import read_config
-from swiftdeploy.pipeline import run as module
-from swiftdeploy.pipeline.cache import Cache, listed
+from swiftdeploy.matrix import run as module
+from swiftdeploy.matrix.cache import Cache, listed
 module.run_here = lambda jobs, **_: (tinywork.build(job) for job in jobs)
 folder = Path(sys.argv[2])
 config = read_config(folder / "swiftdeploy.toml")

@@ -14,8 +14,8 @@ from typing import Literal
 from swiftdeploy import console
 from swiftdeploy.bundle import MANIFEST_NAME, read_bundle
 from swiftdeploy.errors import UsageError
+from swiftdeploy.matrix.summary import summary_of
 from swiftdeploy.pipeline.contents import WeightsDifference, ops_difference, weights_difference
-from swiftdeploy.pipeline.summary import summary_of
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runs import REPORT_NAME, ArtifactSummary, BundleSummary, read_run
 

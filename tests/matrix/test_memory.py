@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from swiftdeploy.pipeline import memory
+from swiftdeploy.matrix import memory
 
 HUNDRED = 100 << 20
 

@@ -11,8 +11,8 @@ import pytest
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError
-from swiftdeploy.pipeline import cache as module
-from swiftdeploy.pipeline.cache import Cache, Entry, Made
+from swiftdeploy.matrix import cache as module
+from swiftdeploy.matrix.cache import Cache, Entry, Made
 
 PARTS = {"checkpoint": "c", "options": "o", "versions": '{"torch":"1"}'}
 

@@ -16,7 +16,7 @@ from swiftdeploy.errors import (
     ParityError,
     SwiftdeployError,
 )
-from swiftdeploy.pipeline.cache import Cache, Made
+from swiftdeploy.matrix.cache import Cache, Made
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.runs import CacheOutcome, Failure
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from swiftdeploy.errors import UsageError
-from swiftdeploy.pipeline.diff import ArtifactDifference, BundleDifference, Difference, Figure, Kind
+from swiftdeploy.matrix.diff import ArtifactDifference, BundleDifference, Difference, Figure, Kind
 
 ANY_CHANGE = ("bytes", "weights", "ops", "artifacts", "facts")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import CheckpointError, DependencyError, SwiftdeployError
-from swiftdeploy.pipeline import cache
-from swiftdeploy.pipeline.cache import Cache, Entry, Made
-from swiftdeploy.pipeline.fingerprint import difference, fingerprint, own_code
-from swiftdeploy.pipeline.jobs import Job, Outcome, bug_of, died, failed, failure_of
-from swiftdeploy.pipeline.publish import publish
+from swiftdeploy.matrix import cache
+from swiftdeploy.matrix.cache import Cache, Entry, Made
+from swiftdeploy.matrix.fingerprint import difference, fingerprint, own_code
+from swiftdeploy.matrix.jobs import Job, Outcome, bug_of, died, failed, failure_of
+from swiftdeploy.matrix.publish import publish
 from swiftdeploy.runs import CacheOutcome
 
 Make = Callable[[Job, Path], Made]  # writes the bundle at the path, which does not exist yet

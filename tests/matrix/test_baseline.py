@@ -8,9 +8,9 @@ import pytest
 
 from swiftdeploy.config import read_config
 from swiftdeploy.errors import ArtifactError, ConfigError
-from swiftdeploy.pipeline.baseline import baselines
-from swiftdeploy.pipeline.cache import Cache
-from swiftdeploy.pipeline.run import RunOptions, run
+from swiftdeploy.matrix.baseline import baselines
+from swiftdeploy.matrix.cache import Cache
+from swiftdeploy.matrix.run import RunOptions, run
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def project(tmp_path, monkeypatch):
     """project(TOML) -> the configuration; a first run's bundles and report lie in old/."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     tinywork = importlib.import_module("tinywork")
-    monkeypatch.setattr("swiftdeploy.pipeline.run.run_here", lambda jobs, **_: (tinywork.build(job) for job in jobs))
+    monkeypatch.setattr("swiftdeploy.matrix.run.run_here", lambda jobs, **_: (tinywork.build(job) for job in jobs))
     for name in "ab":
         (tmp_path / f"{name}.pth").write_text(name)
 

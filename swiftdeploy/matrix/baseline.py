@@ -7,7 +7,7 @@ from pathlib import Path
 from swiftdeploy.bundle import MANIFEST_NAME, read_bundle
 from swiftdeploy.config import Config
 from swiftdeploy.errors import ArtifactError, ConfigError
-from swiftdeploy.pipeline.summary import summary_of
+from swiftdeploy.matrix.summary import summary_of
 from swiftdeploy.runs import REPORT_NAME, BundleSummary, read_run
 
 

@@ -18,12 +18,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from swiftdeploy import console
-from swiftdeploy.pipeline.jobs import Job, Outcome, bug_of, died, failed
+from swiftdeploy.matrix.jobs import Job, Outcome, bug_of, died, failed
 from swiftdeploy.runs import CacheOutcome
 
 # Fork would share locks and thread pools of libraries that do not survive it.
 _CONTEXT = multiprocessing.get_context("spawn")
-BUILD = "swiftdeploy.pipeline.build:build"
+BUILD = "swiftdeploy.matrix.build:build"
 FAREWELL_SECONDS = 20.0  # what a worker gets to clear away after Ctrl-C, before it is killed
 
 

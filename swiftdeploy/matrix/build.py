@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from swiftdeploy.pipeline.accuracy import accuracy_of
-from swiftdeploy.pipeline.cache import Made
+from swiftdeploy.matrix.accuracy import accuracy_of
+from swiftdeploy.matrix.cache import Made
+from swiftdeploy.matrix.jobs import Job, Outcome
+from swiftdeploy.matrix.keeping import carry_out
+from swiftdeploy.matrix.memory import watched
 from swiftdeploy.pipeline.export import export
-from swiftdeploy.pipeline.jobs import Job, Outcome
-from swiftdeploy.pipeline.keeping import carry_out
-from swiftdeploy.pipeline.memory import watched
 from swiftdeploy.pipeline.verify import verify_bundle
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import coremltools as ct
+import numpy as np
 from coremltools.optimize import coreml as cto
 
 from swiftdeploy import console
@@ -36,7 +37,7 @@ def compress(source: Path, destination: Path, plan: Plan, weights: Sequence[Weig
         why = next(iter(plan.reasons.values()), "it has no weights")
         raise UsageError(f"{plan.recipe.name} compresses nothing here: {why}", hint="use --precision fp16 for this one")
     check_libraries(plan.recipe)
-    named = {weight.constant: plan.schemes[weight.name] for weight in weights if weight.name in plan.schemes}
+    named = {weight.constant: (plan.schemes[weight.name], weight) for weight in weights if weight.name in plan.schemes}
     try:
         with console.quiet(), _one_thread():
             _run(source, destination, named)
@@ -51,7 +52,7 @@ def compress(source: Path, destination: Path, plan: Plan, weights: Sequence[Weig
     canonicalise_package(destination)
 
 
-def _run(source: Path, destination: Path, schemes: Mapping[str, Scheme]) -> None:
+def _run(source: Path, destination: Path, schemes: Mapping[str, tuple[Scheme, Weight]]) -> None:
     model = ct.models.MLModel(str(source), skip_model_load=True)
     for run, configs, joint in _passes(schemes):
         config = cto.OptimizationConfig(global_config=None, op_name_configs=configs)
@@ -74,14 +75,14 @@ def check_libraries(recipe: Recipe) -> None:
         ) from error
 
 
-def _passes(schemes: Mapping[str, Scheme]) -> Iterator[tuple[Pass, dict[str, Any], bool]]:
+def _passes(schemes: Mapping[str, tuple[Scheme, Weight]]) -> Iterator[tuple[Pass, dict[str, Any], bool]]:
     """(pass, its options by the name of what it compresses, whether on top of an earlier one); empty ones left out."""
     prune: dict[str, Any] = {}
     tables: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     scales: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    for constant, scheme in schemes.items():
+    for constant, (scheme, weight) in schemes.items():
         if scheme.sparsity:
-            prune[constant] = cto.OpMagnitudePrunerConfig(target_sparsity=scheme.sparsity / 100, weight_threshold=0)
+            prune[constant] = _smallest(scheme, weight)
         joint = bool(scheme.sparsity)
         target = constant + _SPARSE if joint else constant
         if scheme.form == "table":
@@ -96,6 +97,19 @@ def _passes(schemes: Mapping[str, Scheme]) -> Iterator[tuple[Pass, dict[str, Any
         *((cto.linear_quantize_weights, scales[joint], joint) for joint in (False, True)),
     )
     return ((run, configs, joint) for run, configs, joint in steps if configs)
+
+
+def _smallest(scheme: Scheme, weight: Weight) -> Any:
+    """Prune everything up to the last of the magnitudes that make up the wanted share.
+
+    Not coremltools' pruner by share: it counts in the weight's dtype, and fp16 ends at 65,504 values.
+    """
+    magnitudes = np.abs(weight.value).reshape(-1)
+    pruned = -(-scheme.sparsity * magnitudes.size // 100)  # rounded up
+    border = float(np.partition(magnitudes, pruned - 1)[pruned - 1])
+    return cto.OpThresholdPrunerConfig(
+        threshold=border, minimum_sparsity_percentile=scheme.sparsity / 100, weight_threshold=0
+    )
 
 
 def _table(scheme: Scheme) -> Any:

@@ -69,10 +69,9 @@ def scheme_problem(scheme: Scheme, original: Array, found: Array, weight: Weight
 
 
 def _sparse_problem(scheme: Scheme, wide: Array, close: Array, kept: Array) -> str:
-    share = 100.0 * (1.0 - kept.mean())
-    # Ties at the border are all pruned, and what was 0 before counts.
-    if share < scheme.sparsity - 100.0 / kept.size:
-        return f"{share:.1f} % of its values are 0, {scheme.sparsity} % were wanted"
+    pruned = int(kept.size - np.count_nonzero(kept))
+    if 100 * pruned < scheme.sparsity * kept.size:  # more is no fault: ties at the border are all pruned
+        return f"{100 * pruned / kept.size:.3g} % of its values are 0, {scheme.sparsity} % were wanted"
     if np.any(close[~kept]):
         return "a value that the mask leaves out is not 0"
     border = float(np.abs(wide[~kept]).max(initial=0.0))

@@ -6,13 +6,16 @@ import sys
 import coremltools as ct
 import numpy as np
 import pytest
+import torch
 from coremltools.optimize.coreml import decompress_weights
 
 from swiftdeploy import compress, console
+from swiftdeploy.capture import freeze
 from swiftdeploy.compress.plan import stored_bytes
 from swiftdeploy.errors import ConversionError, DependencyError, UsageError
 from swiftdeploy.mil import load_program
 from swiftdeploy.recipe import Override, Recipe
+from swiftdeploy.targets import coreml
 
 # All schemes of a system at once, so that coremltools' passes run on top of each other as they will for a mixed recipe.
 RECIPES = {
@@ -115,6 +118,20 @@ def test_records_are_what_lies_in_the_file(made):
         assert record.psnr_db is None or 5 < record.psnr_db < 90
     kept = compress.kept(weights, plan)
     assert [k.reason for k in kept] == (["the recipe keeps it in fp16"] if min_ios == 16 else [])
+
+
+@pytest.mark.parametrize("percent", [50, 60, 90, 95])
+def test_pruning_a_weight_of_more_values_than_fp16_counts(percent, tmp_path):
+    torch.manual_seed(1)
+    layer = torch.nn.Linear(300, 256, bias=False).eval().requires_grad_(False)
+    before, after = tmp_path / "layer.mlpackage", tmp_path / "pruned.mlpackage"
+    coreml.convert(freeze(layer, torch.zeros(1, 300), input_name="x"), before, precision="fp16", min_ios=16)
+    weights, _ = compressed(before, after, Recipe(name=f"sparse{percent}", default=f"sparse{percent}"))
+    half = layer.weight.half()
+    border = half.abs().float().flatten().kthvalue(-(-percent * half.numel() // 100)).values
+    found = compress.dense_weights(after)[weights[0].name]
+    assert np.array_equal(found, torch.where(half.abs() > border, half, 0).numpy())
+    assert weights[0].value.size > 65_504
 
 
 def test_same_bytes_in_another_process(package, tmp_path):

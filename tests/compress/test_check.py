@@ -118,6 +118,8 @@ def test_pruning_takes_the_smallest(weight):
     assert "became 0" in problem("sparse75", weight, np.where(lost, wide, 0.0), lost)
     assert "leaves out is not 0" in problem("sparse75", weight, wide, mask)
     assert "90 % were wanted" in problem("sparse90", weight, good, mask)
+    one_less = np.abs(wide) >= np.sort(np.abs(wide), axis=None)[-(-3 * wide.size // 4) - 1]
+    assert "75 % were wanted" in problem("sparse75", weight, np.where(one_less, wide, 0.0), one_less)
 
 
 def test_joint_schemes_are_held_to_both(weight):

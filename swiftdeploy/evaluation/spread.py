@@ -88,7 +88,7 @@ def _one_thread_each() -> Iterator[None]:
 def over_dask(work: Callable[[C], R], chunks: Sequence[C], scheduler: str) -> Iterator[tuple[int, R]]:
     """Chunks over the workers of a Dask scheduler; what has not begun is dropped where the iteration ends early.
 
-    Raises what `work` raises, and DependencyError without dask.distributed, a scheduler, workers, or swiftdeploy there.
+    Raises what `work` and `scheduler.connect` raise, and DependencyError without workers, or swiftdeploy there.
     """
     client = _client_with_workers(scheduler)
     from distributed import KilledWorker

@@ -70,6 +70,16 @@ def test_workers_without_a_module(cluster):
         list(over_dask(throw, [ModuleNotFoundError("No module named 'x'")], cluster))
 
 
+def test_a_cluster_without_workers(monkeypatch):
+    monkeypatch.setattr("swiftdeploy.evaluation.spread.WORKER_SECONDS", 0.2)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,
+        pytest.raises(DependencyError, match="has no workers") as caught,
+    ):
+        list(over_dask(sum, CHUNKS, empty.scheduler_address))
+    assert caught.value.hint == f"start some: dask worker {empty.scheduler_address}"
+
+
 def throw(error):
     raise error
 

@@ -53,7 +53,7 @@ def diff(
     Example: swiftdeploy diff release/xs dist/xs --max-size-ratio 1.02 --max-psnr-drop 3
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    from swiftdeploy.matrix import diff as pipeline
+    from swiftdeploy.matrix.diff import diff as difference
     from swiftdeploy.matrix.limits import Limits, exceeded
 
     limits = Limits(
@@ -64,7 +64,7 @@ def diff(
         weights_l2=max_weights_l2,
         changes=tuple(dict.fromkeys(name for given in fail_on or () for name in given.split(","))),
     )
-    found = pipeline.diff(a, b)
+    found = difference(a, b)
     lines = exceeded(found, limits)
     error = BudgetError(f"{len(lines)} limits do not hold, first {lines[0]}", hint=HINT) if lines else None
     if json:

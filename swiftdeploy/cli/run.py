@@ -86,11 +86,15 @@ def run(
     else:
         _show(report)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        from swiftdeploy.reporting import annotation_lines
-
-        for line in annotation_lines(report):  # on stderr, which the runner reads as well: stdout is the result's
-            typer.echo(line, err=True)
+        _annotate(report)
     raise typer.Exit(report.totals.exit_code)
+
+
+def _annotate(report: RunReport) -> None:
+    from swiftdeploy.reporting import annotation_lines
+
+    for line in annotation_lines(report):  # on stderr, which the runner reads as well: stdout is the result's
+        typer.echo(line, err=True)
 
 
 def _memory(text: str | None) -> int | None:

@@ -47,7 +47,7 @@ from distributed import LocalCluster
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
     shape = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "protocol": "tcp"}
-    with LocalCluster(**shape, dashboard_address=None) as cluster:
+    with LocalCluster(**shape, dashboard_address="127.0.0.1:0") as cluster:
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()
 """

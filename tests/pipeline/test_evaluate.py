@@ -183,7 +183,7 @@ def test_budgets_are_exact(lean, noisy, lean_report):
 
 @pytest.fixture(scope="module")
 def cluster():
-    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**options, silence_logs=50) as running:
         yield running.scheduler_address
 

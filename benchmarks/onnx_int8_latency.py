@@ -27,12 +27,12 @@ from swiftdeploy.fuse import fuse
 from swiftdeploy.parity import quantized
 from swiftdeploy.parity.samples import natural_image, to_input
 from swiftdeploy.parity.stress import stress_
+from swiftdeploy.quantization import Int8Options
 from swiftdeploy.runtimes import run_samples
 from swiftdeploy.runtimes.onnx import open_model
 from swiftdeploy.spec import Preprocessing
 from swiftdeploy.targets import onnx as target
 from swiftdeploy.targets import onnx_int8
-from swiftdeploy.targets.onnx_int8 import Int8Options
 
 FORMS = ("exact", "tanh", "sigmoid")
 

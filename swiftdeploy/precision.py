@@ -68,11 +68,14 @@ _KNOWN = {
         Precision(name="fp32", kind="float", compute="fp32"),
         Precision(name="fp16", kind="float", compute="fp16"),
         Precision(name="auto", kind="auto", compute="fp16", needs={"coreml": Need()}),
+        Precision(name="w8", kind="weights", compute="fp32", needs={"onnx": Need()}),
         Precision(
             name="w8a8", kind="activations", compute="fp16", needs={"coreml": Need(least_ios=17, calibration=True)}
         ),
     )
 }
+# Core ML's int8 stores weights; ONNX's computes in integers, between ranges that images set.
+_ONNX_INT8 = {"onnx": Need(calibration=True)}
 # For help and completion; the grammar of `recipe` has more.
 NAMES = (*_KNOWN, "int8", "int4", *(f"pal{bits}" for bits in TABLE_BITS), "pal4g16", "sparse75", "sparse75+pal4")
 
@@ -94,7 +97,7 @@ def parse(name: str) -> Precision:
         name=name,
         kind="weights",
         compute="fp16",
-        needs={"coreml": Need(least_ios=scheme.least_ios)},
+        needs={"coreml": Need(least_ios=scheme.least_ios), **(_ONNX_INT8 if name == "int8" else {})},
         recipe=Recipe(name=name, default=name),
     )
 

@@ -210,7 +210,7 @@ class CompressedTensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptTensor:
-    """One weight that stays in fp16, and why."""
+    """One weight that is not compressed, and why."""
 
     name: str
     reason: str
@@ -229,9 +229,10 @@ class CalibrationRecord:
 class CompressionRecord:
     """How an artifact's weights are stored, tensor by tensor, and what its outputs are held to.
 
-    `recipe` makes the same artifact again. `base_bytes` is the size of the fp16 package that was compressed. `golden`
-    has the answers of the module with the decompressed weights (or, for quantised activations, the fake-quantised
-    module); an artifact passes from `passes_db` and fails below `fails_db`.
+    `recipe` makes the same artifact again. `base_bytes` is the size of what was compressed: Core ML's fp16 package,
+    ONNX's fp32 file. `golden` has the answers of the module with the decompressed weights (for quantised activations,
+    of the fake-quantised module, or of the ONNX graph as written); an artifact passes from `passes_db` and fails below
+    `fails_db`. `floating` are the nodes of an ONNX graph that compute in float, with the reason.
     """
 
     recipe: Recipe
@@ -242,6 +243,7 @@ class CompressionRecord:
     passes_db: float
     fails_db: float
     calibration: CalibrationRecord | None = None
+    floating: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from swiftdeploy import precision as precision_table
 from swiftdeploy.errors import UsageError
+from swiftdeploy.quantization import Int8Options
 from swiftdeploy.recipe import Recipe
 
 TargetName = Literal["coreml", "onnx"]
@@ -120,8 +121,9 @@ class Metadata:
 class ExportOptions:
     """What one export produces. Every combination that cannot work is refused here.
 
-    `recipes` are the contents of the recipe files among the precisions. A compressed artifact must have a PSNR of
-    `max_drift_db` against the oracle, and its best class on `min_agreement` percent of samples, where these are set.
+    `recipes` are the contents of the recipe files among the precisions, `int8` is how ONNX quantises. A compressed
+    artifact must have a PSNR of `max_drift_db` against the oracle, and its best class on `min_agreement` percent of
+    samples, where these are set.
     """
 
     targets: tuple[TargetName, ...] = ("coreml",)
@@ -140,6 +142,7 @@ class ExportOptions:
     recipes: tuple[Recipe, ...] = ()
     max_drift_db: float | None = None
     min_agreement: float | None = None
+    int8: Int8Options = field(default=Int8Options())
 
     def __post_init__(self) -> None:
         _one_of("target", self.targets, TARGETS)
@@ -159,6 +162,7 @@ class ExportOptions:
                     hint=f"add --target {targets[0]}, or leave the precision out",
                 )
             self._check_recipe(name)
+        self._check_int8()
         budgeted = self.max_drift_db is not None or self.min_agreement is not None
         if budgeted and not (self.verify and any(precision_table.parse(name).compressed for name in self.precisions)):
             raise UsageError(
@@ -175,6 +179,18 @@ class ExportOptions:
             raise UsageError("a dynamic batch is for ONNX only", hint="add --target onnx, or use --batch N")
         if self.input_kind == "image" and self.batch != 1:
             raise UsageError("a Core ML image input holds one image", hint="use --batch 1 with --input image")
+
+    def _check_int8(self) -> None:
+        """Refuse options of a quantisation that does not take place, and a form of GELU that the opset lacks."""
+        if self.int8 != Int8Options() and ("onnx", "int8") not in self.matrix:
+            raise UsageError(
+                "these options quantise to ONNX int8, which is not asked for",
+                hint="add --target onnx --precision int8, or leave --int8 out",
+            )
+        if self.int8.gelu != "exact" and self.opset < 20:
+            raise UsageError(
+                f"GELU's form {self.int8.gelu!r} needs opset 20, and {self.opset} is asked for", hint="use --opset 20"
+            )
 
     def recipe(self, name: Precision) -> Recipe | None:
         """How Core ML stores the weights of that precision; None where it stores them as it computes."""

@@ -14,6 +14,7 @@ from swiftdeploy.cli import output
 from swiftdeploy.cli.options import (
     Attention,
     Calibration,
+    Int8,
     Json,
     MaxDrift,
     MinAgreement,
@@ -26,6 +27,7 @@ from swiftdeploy.cli.options import (
 )
 from swiftdeploy.errors import UsageError
 from swiftdeploy.precision import resolve
+from swiftdeploy.quantization import read_int8
 from swiftdeploy.spec import ExportOptions, Metadata, from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def export(
     labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
     images: Annotated[Path | None, typer.Option("--images", help="Your own images, for parity and drift.")] = None,
     calibration: Calibration = None,
+    int8: Int8 = None,
     max_drift: MaxDrift = None,
     min_agreement: MinAgreement = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Rewrite the graph before converting.")] = True,
@@ -105,7 +108,8 @@ def export(
         described = Metadata(author=author, license=license, version=model_version, description=description)
         shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
         budgets = {"max_drift_db": max_drift, "min_agreement": min_agreement}
-        made = {**to_plain(DEFAULTS), **shape, "min_ios": min_ios, "opset": opset, "ort": ort, **budgets, **switches}
+        onnx = {"opset": opset, "ort": ort, "int8": to_plain(read_int8(int8 or ()))}
+        made = {**to_plain(DEFAULTS), **shape, "min_ios": min_ios, **onnx, **budgets, **switches}
         options = _options(target, precision, made, described)
         weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
         pictures = {"images": images, "calibration": calibration}

@@ -31,11 +31,19 @@ Precisions = Annotated[
         "--precision",
         "-p",
         metavar="NAME|FILE.toml",
-        help="fp16, fp32, auto, int8, int4, w8a8, pal8 to pal2, sparse50 to sparse95; repeatable.",
+        help="fp16, fp32, auto, int8, int4, w8, w8a8, pal8 to pal2, sparse50 to sparse95; repeatable.",
     ),
 ]
 Calibration = Annotated[
     Path | None, typer.Option("--calibration", metavar="DIR", help="Images on which activations' ranges are measured.")
+]
+Int8 = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--int8",
+        metavar="NAME=VALUE",
+        help="ONNX int8: method, percentile, gelu, weight_bits, activations, keep_float; repeatable.",
+    ),
 ]
 MaxDrift = Annotated[
     float | None, typer.Option("--max-drift", metavar="DB", help="Compressed: least PSNR against the original.")

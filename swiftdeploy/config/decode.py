@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar, cast
 
 from swiftdeploy.config.lines import Path, key_lines, line_of
-from swiftdeploy.errors import ConfigError
+from swiftdeploy.errors import ConfigError, UsageError
 from swiftdeploy.spec import from_plain
 
 T = TypeVar("T")
@@ -55,7 +55,10 @@ def decode(kind: Callable[..., T], table: Any, path: Path, place: Place) -> T:
         if name not in table and field.default is dataclasses.MISSING:
             place.refuse(path, f"it needs {name!r}")
     _conditions(getattr(kind, "SCHEMA", {}), table, path, place)
-    return kind(**values)
+    try:
+        return kind(**values)
+    except UsageError as error:
+        place.refuse(path, error.fact, error.hint)
 
 
 @functools.cache

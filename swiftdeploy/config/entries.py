@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from swiftdeploy.config.budgets import SIZE_PATTERN, Budgets, said
+from swiftdeploy.quantization import Int8Options
 from swiftdeploy.spec import ATTENTIONS, MIN_IOS, ONNX_OPSETS, TARGETS
 
 HUB = "hf-hub:"
@@ -59,6 +60,7 @@ class Shared:
     )
     dynamic_batch: bool = field(default=False, metadata=said("ONNX: any batch size."))
     ort: bool = field(default=False, metadata=said("Also an .ort file beside the .onnx."))
+    int8: Int8Options = field(default=Int8Options(), metadata=said("How ONNX int8 is calibrated and quantised."))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

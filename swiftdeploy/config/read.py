@@ -70,6 +70,7 @@ def options_of(entry: ModelEntry, where: str, folder: Path = Path()) -> ExportOp
         "recipes": to_plain(recipes),
         "input_size": side,
         "input_kind": entry.input,
+        "int8": to_plain(entry.int8),
         **{name: getattr(entry, name) for name in copied},
     }
     try:

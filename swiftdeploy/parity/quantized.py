@@ -1,6 +1,7 @@
 """Whether an 8-bit .onnx file is the fp32 one rounded as it says, and whether the runtime computes what it says.
 
-Three questions, each a function that answers with values of `report`:
+Three questions, each a function that answers with values of `report` (`as_written` and `conditioning_db` are the parts
+that a bundle's golden answers and their gate are made of):
 
     weights     is every stored integer the nearest one to its fp32 weight?
     execution   does each fused integer kernel answer as its operators do when they are run in float, as written?
@@ -18,6 +19,7 @@ steps, or by one nearly everywhere.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from swiftdeploy.errors import ArtifactError
-from swiftdeploy.parity import compare
+from swiftdeploy.parity import compare, metrics
 from swiftdeploy.report import Leg, OutputParity, WeightParity
 
 Array = NDArray[Any]
@@ -39,6 +41,7 @@ STEPS = 1  # by which one operator's result may differ
 SHARE = 0.01  # of its values that may
 _HALF = 0.5 + 1e-3  # of a step, from an fp32 weight to its integer; the rest is fp32's own rounding
 _GIVEN = "__given"
+_TRIES = 3
 _HINT = "export again, or restore the file"
 
 
@@ -110,6 +113,36 @@ def execution(path: Path, inputs: NDArray[np.float32], *, samples: Sequence[str]
     return Leg(name="outputs", verdict=verdict, outputs=parity, divergence=divergence)
 
 
+def as_written(path: Path, inputs: NDArray[np.float32]) -> dict[str, Array]:
+    """The outputs of the graph over `inputs` (N, C, H, W), sample axis first, each operator run as it stands."""
+    model = _load(path)
+    session = _session(model, optimised=False)
+    return _answers(session, [value.name for value in model.graph.output], inputs)
+
+
+def conditioning_db(path: Path, inputs: NDArray[np.float32]) -> float:
+    """How close two right runs of the file come to each other: the worst PSNR over outputs, `inputs` and tries.
+
+    The tries are the optimised session, and inputs that are off by as much as float32 rounds: near the border of two
+    steps either lands on the other side.
+    """
+    model = _load(path)
+    names = [value.name for value in model.graph.output]
+    written, optimised = (_session(model, optimised=choice) for choice in (False, True))
+    exact = _answers(written, names, inputs)
+    generator = np.random.default_rng(0)
+    near = [_answers(optimised, names, inputs)]
+    for _ in range(_TRIES):
+        noise = generator.uniform(-(2.0**-23), 2.0**-23, inputs.shape).astype(np.float32)
+        near.append(_answers(written, names, inputs * (1 + noise)))
+    worst = math.inf
+    for found in near:
+        for name, value in exact.items():
+            peak = float(np.abs(value).max(initial=0.0))
+            worst = min(worst, *(metrics.psnr_db(e, f, peak=peak) for e, f in zip(value, found[name], strict=True)))
+    return worst
+
+
 def drift(
     reference: Arrays, candidate: Arrays, *, samples: Sequence[str], least_db: float, least_top1: float = 0.0
 ) -> tuple[OutputParity, ...]:
@@ -153,6 +186,13 @@ def _worst_apart(model: onnx.ModelProto, values: Arrays, answers: Arrays, rounde
             subject = name if node is None else node.name
             worst, where = excess, f"{subject}: up to {steps} steps apart, in {share:.2%} of its values"
     return worst, where
+
+
+def _answers(session: onnxruntime.InferenceSession, names: Sequence[str], inputs: Array) -> dict[str, Array]:
+    spec = session.get_inputs()[0]
+    batch = spec.shape[0] if isinstance(spec.shape[0], int) else 1
+    rows = [_run(session, names, {spec.name: np.repeat(image[None], batch, axis=0)}) for image in inputs]
+    return {name: np.stack([row[name][0] for row in rows]) for name in names}
 
 
 def _run(session: onnxruntime.InferenceSession, names: Sequence[str], feed: Arrays) -> dict[str, Array]:

@@ -95,6 +95,8 @@ def _check(path: Path, precision: Precision, truth: parity.Reference) -> ParityR
 def _check_compressed(
     claimed: Claimed, compression: CompressionRecord, subject: Subject, truth: parity.Reference
 ) -> ParityReport:
+    if claimed.path.suffix == ".onnx":
+        return _check_onnx(claimed, compression, subject, truth)
     with console.quiet():
         from swiftdeploy.pipeline import compressed, quantized
     outputs: tuple[Leg, ...]
@@ -115,6 +117,25 @@ def _check_compressed(
             )
         legs = (*outputs, compressed.weights_leg(variant))
     return ParityReport(subject=claimed.path.name, precision=claimed.precision, gate_db=limits.passes, legs=legs)
+
+
+def _check_onnx(
+    claimed: Claimed, compression: CompressionRecord, subject: Subject, truth: parity.Reference
+) -> ParityReport:
+    """An 8-bit ONNX file against an fp32 one that is made of the checkpoint anew."""
+    with console.quiet():
+        from swiftdeploy.pipeline import onnx_variants
+    with (
+        console.step(f"comparing {claimed.path.name} with the checkpoint"),
+        tempfile.TemporaryDirectory(prefix="swiftdeploy-") as folder,
+    ):
+        base = convert(subject, truth.built, Path(folder), "base", "onnx", "fp32")[0]
+        legs = (
+            onnx_variants.outputs_leg(claimed.path, base, truth, claimed.precision),
+            onnx_variants.weights_leg(base, claimed.path, compression.floating),
+        )
+    gate = compare.GATES["fp32"].passes
+    return ParityReport(subject=claimed.path.name, precision=claimed.precision, gate_db=gate, legs=legs)
 
 
 def _bundle_claim(
@@ -171,9 +192,9 @@ def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: st
 
 def _precision(runtime: Runtime) -> Precision:
     """fp16 where the weights are stored so. Raises UsageError for compressed ones: a file does not say how."""
-    if any(op.startswith("constexpr_") for op in runtime.op_counts()):
+    if any(op.startswith("constexpr_") or op == "DequantizeLinear" for op in runtime.op_counts()):
         raise UsageError(
-            "the weights of this package are compressed, and by which recipe only its bundle knows",
+            "the weights of this artifact are compressed, and by which recipe only its bundle knows",
             hint="verify the bundle's folder: swiftdeploy verify DIR --checkpoint FILE",
         )
     stored = {value.dtype.name for value in runtime.tensors().values() if value.size > 1}

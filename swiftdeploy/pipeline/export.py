@@ -29,7 +29,7 @@ from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.precision import parse
 from swiftdeploy.report import CompressionRecord, MixedPrecision, ParityReport
 from swiftdeploy.runtimes import open_artifact
-from swiftdeploy.spec import Precision, TargetName
+from swiftdeploy.spec import Precision, TargetName, to_plain
 
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.safetensors", "golden/outputs.safetensors"
 LABELS_FILE = "labels.txt"
@@ -99,25 +99,37 @@ def _artifacts(
     subject: Subject, pair: Pair, folder: Path, clock: _Clock, finished: list[bundle.ArtifactRecord]
 ) -> None:
     """Make every artifact of the matrix and append its record to `finished`, which is whole whenever this ends."""
-    bases: Any = None
+    bases: dict[TargetName, Any] = {}
     for target, precision in subject.options.matrix:
-        if not (target == "coreml" and parse(precision).compressed):
+        if not parse(precision).compressed:
             finished.extend(_artifact(subject, pair, folder, target, precision, clock))
             continue
-        with console.quiet():
-            from swiftdeploy.pipeline import variants
-        if bases is None:
-            with clock.stage("convert", "converting and verifying the fp16 package that is compressed"):
-                bases = variants.make_bases(subject, pair, folder)
-        with clock.stage("compress", f"compressing to {precision}, and verifying it"):
-            made = variants.make_variant(subject, pair, bases, folder, precision)
-        finished.append(
+        maker = _maker(target)
+        if target not in bases:
+            with clock.stage("convert", f"converting and verifying what is compressed for {target}"):
+                bases[target] = maker.make_bases(subject, pair, folder)
+        with clock.stage("compress", f"compressing to {target} {precision}, and verifying it"):
+            made = maker.make_variant(subject, pair, bases[target], folder, precision)
+        finished.extend(
             _record(
-                made.path, subject, target=target, precision=precision, report=made.report, compressed=made.compression
+                one.path, subject, target=target, precision=precision, report=one.report, compressed=one.compression
             )
+            for one in made
         )
-    if bases is not None:
-        variants.drop_bases(folder)
+    for target in bases:
+        _maker(target).drop_bases(folder)
+
+
+def _maker(target: TargetName) -> Any:
+    """The module that compresses for a target, imported with the libraries it needs only where one is asked for."""
+    with console.quiet():
+        if target == "coreml":
+            from swiftdeploy.pipeline import variants
+
+            return variants
+        from swiftdeploy.pipeline import onnx_variants
+
+        return onnx_variants
 
 
 def _artifact(
@@ -161,7 +173,11 @@ def _record(
     chosen: Mapping[str, Any] = (
         {"min_ios": options.min_ios, "input": options.input_kind, "classifier": bool(subject.labels)}
         if target == "coreml"
-        else {"opset": options.opset, "dynamic_batch": options.dynamic_batch}
+        else {
+            "opset": options.opset,
+            "dynamic_batch": options.dynamic_batch,
+            **({"int8": to_plain(options.int8)} if precision == "int8" else {}),
+        }
     )
     return bundle.ArtifactRecord(
         path=path.name,

@@ -40,11 +40,13 @@ class ExportRequest:
             )
         if self.checkpoint is not None and self.untrained is not None:
             raise UsageError("a checkpoint and --untrained contradict each other", hint="leave one of the two out")
-        needing = [name for target, name in self.options.matrix if parse(name).needs[target].calibration]
+        needing = [pair for pair in self.options.matrix if parse(pair[1]).needs[pair[0]].calibration]
         if needing and self.calibration is None:
+            target, name = needing[0]
+            or_else = "; w8 for 8-bit weights alone" if target == "onnx" else ""
             raise UsageError(
-                f"precision {needing[0]!r} is calibrated on images, and none are given",
-                hint="--calibration DIR with some dozens of images such as the app will see",
+                f"precision {name!r} is calibrated on images for {target}, and none are given",
+                hint=f"--calibration DIR with some dozens of images such as the app will see{or_else}",
             )
 
 

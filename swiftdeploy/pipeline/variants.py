@@ -51,7 +51,7 @@ def drop_bases(folder: Path) -> None:
     shutil.rmtree(folder / _BASE, ignore_errors=True)
 
 
-def make_variant(subject: Subject, pair: Pair, bases: Bases, folder: Path, precision: Precision) -> Made:
+def make_variant(subject: Subject, pair: Pair, bases: Bases, folder: Path, precision: Precision) -> tuple[Made, ...]:
     """Write one compressed artifact and its golden answers into the staging `folder`, verified.
 
     Raises UsageError for a recipe that fits nothing, DependencyError, ConversionError, ParityError or BudgetError.
@@ -67,7 +67,7 @@ def make_variant(subject: Subject, pair: Pair, bases: Bases, folder: Path, preci
     compressed.save_golden(variant, folder, golden, GOLDEN_SAMPLES)
     calibration = quantized.calibration_record(subject.calibration) if recipe is quantized.RECIPE else None
     record = compressed.record(variant, recipe, base=bases.real.path, golden=golden, calibration=calibration)
-    return Made(path=variant.path, compression=record, report=report)
+    return (Made(path=variant.path, compression=record, report=report),)
 
 
 def _compressed(

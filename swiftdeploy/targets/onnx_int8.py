@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,38 +23,11 @@ from onnxruntime.quantization.calibrate import save_tensors_data
 
 from swiftdeploy import console
 from swiftdeploy.errors import ArtifactError, ConversionError, SwiftdeployError, UsageError
+from swiftdeploy.quantization import Int8Options
 from swiftdeploy.targets import onnx_int8_activations, onnx_int8_gelu
 from swiftdeploy.targets.onnx_cleanup import clean
-from swiftdeploy.targets.onnx_int8_calibration import METHODS, OF_METHOD, Method, check_images, ranges
-from swiftdeploy.targets.onnx_int8_gelu import GELUS, Gelu
+from swiftdeploy.targets.onnx_int8_calibration import OF_METHOD, check_images, ranges
 from swiftdeploy.targets.onnx_int8_placement import TYPES, Placement, last, place
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Int8Options:
-    """How to quantise.
-
-    `method` sets the activations' ranges: the extremes, a share of the values in percent (`percentile`), or the least
-    loss of information ("entropy"). `weight_bits` 7 keeps the sum of two products inside 16 bits, which x86 without
-    VNNI needs to compute what the file says; 8 is for Arm and for x86 with VNNI. `activations` "int8" suits Arm's
-    kernels; on x86 it is slower than "uint8". `gelu`: see `onnx_int8_gelu`. `keep_float` names nodes that stay as they
-    are.
-    """
-
-    method: Method = "minmax"
-    percentile: float = 99.999
-    weight_bits: Literal[7, 8] = 7
-    activations: Literal["uint8", "int8"] = "uint8"
-    gelu: Gelu = "exact"
-    keep_float: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _one_of("calibration method", self.method, METHODS)
-        _one_of("GELU form", self.gelu, GELUS)
-        _one_of("number of weight bits", self.weight_bits, (7, 8))
-        _one_of("activation type", self.activations, ("uint8", "int8"))
-        if not 50.0 < self.percentile <= 100.0:
-            raise UsageError(f"percentile {self.percentile} makes no range", hint="choose one from 99 to 100")
 
 
 def static(source: Path, destination: Path, images: NDArray[Any], options: Int8Options) -> Placement:
@@ -186,8 +158,3 @@ def _refusals(name: str) -> Iterator[None]:
 def _write(model: onnx.ModelProto, destination: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     destination.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _one_of(what: str, value: object, known: Sequence[object]) -> None:
-    if value not in known:
-        raise UsageError(f"{what} {value!r} is not known", hint=f"choose from {', '.join(map(str, known))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,8 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 
 from swiftdeploy import console
 from swiftdeploy.errors import ConversionError, ModelError, UsageError
+from swiftdeploy.quantization import Method
 
-Method = Literal["minmax", "percentile", "entropy"]
-METHODS: tuple[Method, ...] = get_args(Method)
 OF_METHOD: Mapping[str, CalibrationMethod] = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,

@@ -12,14 +12,11 @@ Both approximations stand in the paper (Hendrycks and Gimpel, 2016). "exact" lea
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, get_args
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-Gelu = Literal["exact", "tanh", "sigmoid"]
-GELUS: tuple[Gelu, ...] = get_args(Gelu)
 SLOPE = np.float32(1.702)
 _SLOPE_NAME = "gelu_slope"
 _STEEP = "_steep"

@@ -12,9 +12,9 @@ from swiftdeploy import catalog, checkpoint
 from swiftdeploy.capture import capture, freeze
 from swiftdeploy.fuse import fuse
 from swiftdeploy.parity import quantized
+from swiftdeploy.quantization import Int8Options
 from swiftdeploy.targets import onnx as target
 from swiftdeploy.targets import onnx_int8
-from swiftdeploy.targets.onnx_int8 import Int8Options
 
 
 def pixels(paths):

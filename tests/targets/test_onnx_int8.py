@@ -11,10 +11,10 @@ from torch import nn
 from swiftdeploy.capture import freeze
 from swiftdeploy.errors import ArtifactError, ConversionError, ModelError, UsageError
 from swiftdeploy.parity.stress import stress_
+from swiftdeploy.quantization import Int8Options
 from swiftdeploy.targets import onnx as target
 from swiftdeploy.targets import onnx_int8
 from swiftdeploy.targets.onnx_cleanup import op_counts
-from swiftdeploy.targets.onnx_int8 import Int8Options
 
 IMAGES = np.random.default_rng(0).standard_normal((6, 3, 32, 32)).astype(np.float32)
 

@@ -7,7 +7,7 @@ Standard library only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from swiftdeploy.errors import UsageError
@@ -16,6 +16,11 @@ Method = Literal["minmax", "percentile", "entropy"]
 Gelu = Literal["exact", "tanh", "sigmoid"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GELUS: tuple[Gelu, ...] = get_args(Gelu)
+
+
+def _said(description: str, **keywords: Any) -> dict[str, Any]:
+    """Metadata for the schema of swiftdeploy.toml: see `schema.make_schema`."""
+    return {"schema": {"description": description, **keywords}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,12 +34,15 @@ class Int8Options:
     as they are. Raises UsageError for a value that means nothing.
     """
 
-    method: Method = "minmax"
-    percentile: float = 99.999
-    weight_bits: Literal[7, 8] = 7
-    activations: Literal["uint8", "int8"] = "uint8"
-    gelu: Gelu = "exact"
-    keep_float: tuple[str, ...] = ()
+    method: Method = field(default="minmax", metadata=_said("What the ranges of activations are measured by."))
+    percentile: float = field(
+        default=99.999,
+        metadata=_said("Share of values in a range, for the method of that name.", exclusiveMinimum=50, maximum=100),
+    )
+    weight_bits: Literal[7, 8] = field(default=7, metadata=_said("7 for x86 without VNNI, 8 for Arm and VNNI alone."))
+    activations: Literal["uint8", "int8"] = field(default="uint8", metadata=_said("Type of the activations."))
+    gelu: Gelu = field(default="exact", metadata=_said("Form of GELU: exact in float, or an approximation."))
+    keep_float: tuple[str, ...] = field(default=(), metadata=_said("Nodes that compute in float, by name."))
 
     def __post_init__(self) -> None:
         _one_of("calibration method", self.method, METHODS)
@@ -52,7 +60,7 @@ class Int8Options:
 def read_int8(given: Sequence[str]) -> Int8Options:
     """The options of repeated `NAME=VALUE`; `keep_float` may be said several times. Raises UsageError."""
     values: dict[str, Any] = {}
-    known = [field.name for field in fields(Int8Options)]
+    known = [option.name for option in fields(Int8Options)]
     for text in given:
         name, equals, value = text.partition("=")
         if name not in known or not equals or not value:

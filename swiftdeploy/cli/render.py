@@ -56,11 +56,11 @@ def mixed(artifact: ArtifactRecord) -> list[str]:
 
 
 def choice(manifest: Manifest, *, width: int) -> Table:
-    """One row a Core ML artifact, to choose between them: what it saves beside what it costs. It fits 80 columns."""
-    table = table_of("artifact", "MB", "of fp16", "fidelity", "drift", "top-1", "verdict", width=width)
-    base = next(a.compression.base_bytes for a in manifest.artifacts if a.compression is not None)
+    """One row an artifact of a compressed target: what it saves beside what it costs. It fits 80 columns."""
+    table = table_of("artifact", "MB", "of base", "fidelity", "drift", "top-1", "verdict", width=width)
+    bases = {a.target: a.compression.base_bytes for a in manifest.artifacts if a.compression is not None}
     for artifact in manifest.artifacts:
-        if artifact.target != "coreml":
+        if artifact.target not in bases:
             continue
         legs = {leg.name: leg for leg in artifact.parity.legs} if artifact.parity else {}
         drift = artifact.parity.drift if artifact.parity else None
@@ -73,7 +73,7 @@ def choice(manifest: Manifest, *, width: int) -> Table:
         table.add_row(
             label(artifact.path, artifact.precision),
             f"{artifact.bytes / 1e6:.2f}",
-            f"{artifact.bytes / base:.0%}",
+            f"{artifact.bytes / bases[artifact.target]:.0%}",
             closeness(legs.get("outputs")),
             *((far, agrees) if judged else alone),
             MARKS[artifact.parity.verdict] if artifact.parity else "not checked",
@@ -87,7 +87,8 @@ def choice_notes(manifest: Manifest) -> str:
     judged = drifts[0].judged if drifts else ()
     where = "your images" if drifts and drifts[0].images else "our samples, which are no photographs: give --images"
     return (
-        "fidelity: dB against the decompressed weights, which is the check; drift, top-1: against the original, on "
+        "base: the fp16 package, the fp32 .onnx; fidelity: dB against the decompressed weights, for ONNX int8 against "
+        "the graph as written, which is the check; drift, top-1: against the original, on "
         f"{judged[0].samples if judged else 0} of {where}"
     )
 

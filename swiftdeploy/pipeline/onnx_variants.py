@@ -31,7 +31,7 @@ from swiftdeploy.pipeline.subject import GOLDEN_SAMPLES, Pair, Subject
 from swiftdeploy.precision import parse
 from swiftdeploy.quantization import Int8Options
 from swiftdeploy.recipe import Recipe
-from swiftdeploy.report import CompressionRecord, Leg, ParityReport
+from swiftdeploy.report import CompressionRecord, Leg, ParityReport, Verdict
 from swiftdeploy.runtimes import open_artifact, run_samples
 from swiftdeploy.spec import Precision
 from swiftdeploy.targets import onnx, onnx_int8
@@ -117,7 +117,7 @@ def weights_leg(
     if twin is not None:
         stressed = integers.weights(twin[0], twin[1], floating=twin[2])
         problems += tuple(f"under stress weights: {problem}" for problem in stressed.problems)
-    verdict: compare.Verdict = "fail" if problems or not found.tensors else "pass"
+    verdict: Verdict = "fail" if problems or not found.tensors else "pass"
     return Leg(name="weights", verdict=verdict, weights=dataclasses.replace(found, problems=problems))
 
 

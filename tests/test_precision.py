@@ -27,6 +27,11 @@ def test_other_names_are_refused(name):
 
 def test_kinds_and_recipes():
     assert precision.parse("w8a8").needs["coreml"].calibration
+    assert not precision.parse("int8").needs["coreml"].calibration
+    assert precision.parse("int8").needs["onnx"].calibration
+    assert precision.parse("int4").targets == ("coreml",)
+    assert precision.parse("w8").targets == ("onnx",)
+    assert precision.parse("w8").compute == "fp32"
     assert not precision.parse("fp16").compressed
     assert precision.parse("pal4").compressed
     assert precision.parse("pal4").recipe == Recipe(name="pal4", default="pal4")

@@ -60,16 +60,19 @@ def _compression(manifest: Manifest) -> dict[str, Any]:
     """Bits a stored weight takes, tensor by tensor, for every compressed artifact; nothing where there is none."""
     found: dict[str, Any] = {}
     for artifact in manifest.artifacts:
-        if artifact.compression is None:
+        if artifact.compression is None or artifact.path.endswith(".ort"):
             continue
+        packaged = artifact.target == "coreml"
+        name = artifact.precision if packaged else f"onnx {artifact.precision}"
         record = artifact.compression
         count = sum(math.prod(tensor.shape) for tensor in record.tensors)
         bits = 8 * sum(tensor.bytes_after for tensor in record.tensors) / max(count, 1)
         reasons = Counter(kept.reason for kept in record.kept)
-        found[artifact.precision] = [
-            f"{len(record.tensors)} weights with {count:,} values, {bits:.2f} bits each; {len(record.kept)} stay fp16",
+        others = f"{len(record.kept)} {'stay fp16' if packaged else 'are not compressed'}"
+        found[name] = [
+            f"{len(record.tensors)} weights with {count:,} values, {bits:.2f} bits each; {others}",
             *(_tensor(tensor) for tensor in record.tensors),
-            *(f"fp16: {names} weights, {reason}" for reason, names in reasons.items()),
+            *(f"{'fp16' if packaged else 'other'}: {names} weights, {reason}" for reason, names in reasons.items()),
         ]
     return found
 

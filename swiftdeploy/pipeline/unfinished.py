@@ -30,11 +30,11 @@ def keep(
     if not artifacts or not missing or (aside.exists() and not _interrupted(aside)):
         return
     with bundle.staged(aside, force=True) as other:
-        for artifact in artifacts:
-            own = (artifact.compression.golden,) if artifact.compression is not None else ()
-            for name in (artifact.path, *own):
-                (other / name).parent.mkdir(exist_ok=True)
-                (folder / name).rename(other / name)
+        own = [artifact.compression.golden for artifact in artifacts if artifact.compression is not None]
+        # An .ort file shares its golden answers with the .onnx file beside it.
+        for name in dict.fromkeys([*(artifact.path for artifact in artifacts), *own]):
+            (other / name).parent.mkdir(exist_ok=True)
+            (folder / name).rename(other / name)
         write(artifacts, other, missing)
     console.note(f"interrupted: {len(artifacts)} artifacts are finished, in {aside}; not made: {', '.join(missing)}")
 

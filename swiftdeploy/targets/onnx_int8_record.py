@@ -25,26 +25,35 @@ def dense_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def tensor_records(base: Path, path: Path) -> tuple[CompressedTensor, ...]:
-    """One record for each float tensor of `base` that `path` stores as integers, in the order of `base`."""
+    """One record for each float tensor of `base` that `path` stores as int8, in the order of `base`.
+
+    A bias becomes int32 beside a scale for each value, which saves nothing: see `kept_tensors`.
+    """
     model = onnx.load_model(path)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     readers = _readers(model, stored)
     return tuple(
-        _record(name, value, readers[name], stored) for name, value in _floats(base).items() if name in readers
+        _record(name, value, readers[name], stored)
+        for name, value in _floats(base).items()
+        if name in readers and stored[readers[name].input[0]].dtype == np.int8
     )
 
 
 def kept_tensors(base: Path, path: Path, floating: Mapping[str, str]) -> tuple[KeptTensor, ...]:
-    """The float tensors of `base` that `path` stores as they are; `floating` says why a node computes in float."""
-    integer = set(dense_tensors(path))
-    reasons = {name: floating[node.name] for node in onnx.load_model(base).graph.node for name in node.input
-               if node.name in floating}  # fmt: skip
+    """The float tensors of `base` that `path` does not store as int8; `floating` says why a node computes in float."""
+    model = onnx.load_model(path)
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    integers = {name: stored[node.input[0]].dtype for name, node in _readers(model, stored).items()}
+    nodes = onnx.load_model(base).graph.node
+    reasons = {name: f"its node {floating[n.name]}" for n in nodes if n.name in floating for name in n.input}
     return tuple(
         KeptTensor(
-            name=name, reason=f"its node {reasons[name]}" if name in reasons else "a bias in float", bytes=value.nbytes
+            name=name,
+            reason="a bias, of int32 in steps of its layer" if name in integers else reasons.get(name, "a float bias"),
+            bytes=value.nbytes,
         )
         for name, value in _floats(base).items()
-        if name not in integer
+        if integers.get(name) != np.int8
     )
 
 

@@ -254,3 +254,23 @@ def test_a_wrong_range_of_an_activation_shows_as_drift(fp32, int8, held_out, kin
     found = {"logits": run(path, images)}
     (parity,) = quantized.drift({"logits": run(fp32, images)}, found, samples=list("abcdefgh"), least_db=35)
     assert parity.verdict == "fail"
+
+
+def test_golden_answers_are_the_graphs_own(int8, held_out):
+    """As onnxruntime answers with every optimisation off; a file that it optimises is near, and counts in the gate."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(int8[0]), options, providers=["CPUExecutionProvider"])
+    images = held_out[1][:3]
+    expected = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images])
+    np.testing.assert_array_equal(quantized.as_written(int8[0], images)["logits"], expected)
+
+
+def test_conditioning_is_no_better_than_two_right_runs_are(fp32, int8, held_out, tmp_path):
+    images = held_out[1][::10]
+    written, optimised = quantized.as_written(int8[0], images)["logits"], run(int8[0], images)
+    error = np.sqrt(((written - optimised) ** 2).mean(axis=1)).max()
+    two_runs = 20 * np.log10(np.abs(written).max() / error) if error else np.inf
+    found = quantized.conditioning_db(int8[0], images)
+    assert 20 < found <= two_runs
+    assert quantized.conditioning_db(fp32, images) > 100 > found, "only rounding to steps is a staircase"

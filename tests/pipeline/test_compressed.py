@@ -213,7 +213,7 @@ def test_the_table_fits_80_columns_and_tells_fidelity_from_drift(compressed):
     screen = Console(width=80, record=True, file=io.StringIO())
     screen.print(render.choice(manifest, width=80))
     lines = screen.export_text().splitlines()
-    assert lines[0].split() == ["artifact", "MB", "of", "fp16", "fidelity", "drift", "top-1", "verdict"]
+    assert lines[0].split() == ["artifact", "MB", "of", "base", "fidelity", "drift", "top-1", "verdict"]
     assert [line.split()[:2] for line in lines[1:]] == [["coreml", name] for name in NAMES]
     int8 = lines[2].split()
     assert int8[3].endswith("%")

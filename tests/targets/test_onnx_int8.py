@@ -167,21 +167,6 @@ def test_images_that_do_not_calibrate(fp32, tmp_path, images, error, fact):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("wrong", "fact"),
-    [
-        ({"method": "kl"}, "calibration method 'kl' is not known"),
-        ({"gelu": "relu"}, "GELU form 'relu' is not known"),
-        ({"weight_bits": 4}, "number of weight bits 4 is not known"),
-        ({"activations": "int4"}, "activation type 'int4' is not known"),
-        ({"percentile": 0.0}, "percentile 0.0 makes no range"),
-    ],
-)
-def test_options_that_mean_nothing(wrong, fact):
-    with pytest.raises(UsageError, match=fact):
-        Int8Options(**wrong)
-
-
 def test_what_cannot_be_quantised(fp32, tmp_path):
     with pytest.raises(UsageError, match="no node 'Conv_99'"):
         onnx_int8.static(fp32, tmp_path / "q.onnx", IMAGES, Int8Options(keep_float=("Conv_99",)))

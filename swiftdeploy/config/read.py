@@ -120,9 +120,12 @@ def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> No
         except UsageError as error:
             place.refuse((*path, "precisions", number), error.fact, error.hint)
     try:
-        options_of(entry, name)
+        options = options_of(entry, name)
     except ConfigError as error:
         place.refuse(path, error.fact.removeprefix(f"{name}: "), error.hint)
+    for target, precision in options.matrix:
+        if parse(precision).needs[target].calibration and not entry.calibration:
+            place.refuse(path, f"{target} {precision} is calibrated on images", 'add calibration = "folder"')
     if entry.ort and "onnx" not in entry.targets:
         place.refuse(path, "an .ort file is made of an .onnx file", 'add "onnx" to targets, or leave ort out')
     if entry.budgets.relative and not (entry.baseline or document.baseline):

@@ -135,7 +135,10 @@ def _load(source: Path) -> onnx.ModelProto:
 def _check_options(model: onnx.ModelProto, options: Int8Options) -> None:
     unknown = set(options.keep_float) - {node.name for node in model.graph.node}
     if unknown:
-        raise UsageError(f"the graph has no node {min(unknown)!r}", hint="`swiftdeploy inspect` lists the nodes")
+        raise UsageError(
+            f"the graph has no node {min(unknown)!r}",
+            hint="an export without it lists nodes in its manifest, under compression.floating",
+        )
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     if options.gelu != "exact" and opset < 20:
         raise UsageError(f"GELU's form {options.gelu!r} needs opset 20, the file has {opset}", hint="add --opset 20")

@@ -243,7 +243,7 @@ def test_budgets_refuse_and_nothing_is_written(export_to, tmp_path):
 
 def test_calibration_is_checked_before_anything_slow(export_to, tmp_path, monkeypatch):
     monkeypatch.setattr("swiftdeploy.pipeline.export.prepare", lambda _: pytest.fail("this is the slow part"))
-    with pytest.raises(UsageError, match="'w8a8' is calibrated on images, and none are given"):
+    with pytest.raises(UsageError, match="'w8a8' is calibrated on images for coreml, and none are given"):
         export_to(precisions=("w8a8",), min_ios=17)
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -37,6 +37,9 @@ def init(
     ] = None,
     labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
     images: Annotated[str | None, typer.Option("--images", help="Your own images, for parity.")] = None,
+    calibration: Annotated[
+        str | None, typer.Option("--calibration", metavar="DIR", help="Images that ranges are measured on.")
+    ] = None,
     out: Annotated[str, typer.Option("--output", "-o", help="Folder that gets the bundles.")] = "dist",
     pin: Annotated[bool, typer.Option("--pin/--no-pin", help="Record the checkpoint's sha256.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
@@ -65,6 +68,7 @@ def init(
         precisions=tuple(precision or PRECISIONS),
         labels=labels,
         images=images,
+        calibration=calibration,
     )
     text = starter([(name or _folder(model), entry)], output=out)
     _check(text)

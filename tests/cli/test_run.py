@@ -145,7 +145,7 @@ def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatc
     wanted = ("init", digits / "swiftformer_digits.pth", "-m", "swiftformer_digits", "--attention", "token_l2")
     assert tomllib.loads(cli(*wanted, "--dry-run").out)
     assert tree(tmp_path) == []
-    answer = cli(*wanted, "--name", "digits", "-t", "onnx", "-p", "fp32")
+    answer = cli(*wanted, "--name", "digits", "-t", "onnx", "-p", "fp32", "--calibration", "photos")
     assert (answer.code, answer.out) == (0, "swiftdeploy.toml\n")
     text = (tmp_path / "swiftdeploy.toml").read_text()
     assert text.startswith("#:schema ./swiftdeploy.schema.json\n")
@@ -153,6 +153,7 @@ def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatc
     assert json.loads((tmp_path / "swiftdeploy.schema.json").read_text()) == load_config_schema()
     ((name, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
     assert (name, entry.targets, entry.precisions, len(entry.sha256)) == ("digits", ("onnx",), ("fp32",), 64)
+    assert entry.calibration == "photos"
     assert cli("run", "--dry-run", "--no-cache").code == 0
     assert cli(*wanted).code == 2
     assert (tmp_path / "swiftdeploy.toml").read_text() == text
@@ -176,6 +177,7 @@ def test_every_budget_that_init_suggests_is_right(cli, tmp_path, monkeypatch):
         (("-p", "int3"), "'int3'"),
         (("--attention", "max"), "'max'"),
         (("-o", ""), "empty"),
+        (("-p", "int8"), "onnx int8 is calibrated on images"),
     ],
 )
 def test_init_writes_nothing_that_would_not_parse(cli, tmp_path, monkeypatch, extra, fact):

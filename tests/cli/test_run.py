@@ -106,7 +106,9 @@ def test_a_baseline_that_is_not_there(cli, project):
     path = project / "swiftdeploy.toml"
     path.write_text('baseline = "released/run.json"\n' + path.read_text())
     answer = cli("run", "--json")
-    assert (answer.code, answer.document["error"]["kind"]) == (3, "ConfigError")
+    assert (answer.code, answer.document["totals"]["exit_code"]) == (3, 3)
+    assert {job["failure"]["kind"] for job in answer.document["jobs"]} == {"ConfigError"}
+    assert "cannot begin: the baseline released/run.json is not there" in cli("run", "--dry-run").out
     (project / "released").mkdir()
     (project / "released" / "run.json").write_text("{}")
     assert cli("run").code == 7

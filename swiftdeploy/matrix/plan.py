@@ -58,7 +58,7 @@ def request_of(config: Config, name: str, model: ModelEntry) -> ExportRequest:
     labels = model.labels if model.labels in ("", "imagenet") else str(config.path(model.labels))
     return ExportRequest(
         model=model.model,
-        destination=config.folder / config.output / name,
+        destination=config.bundle(name),
         checkpoint=config.path(model.checkpoint),
         untrained=model.untrained,
         attention=model.attention,

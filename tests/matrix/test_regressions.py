@@ -200,5 +200,5 @@ def test_whatever_gets_worse_is_red(project):
     assert done.returncode == 6, done.stderr
     assert [job.exit_code for job in read_run(project.folder / "worse").jobs] == [6, 6, 6]
     project.says("at most 1 times the baseline's 1.368 MB", "worse", "size")
-    project.says("0.00%, at least 99.00%", "worse", "accuracy")
+    project.says("0.00 %, at least 99.00 %", "worse", "accuracy")
     project.says("fails leg 'outputs'", "worse", "parity")

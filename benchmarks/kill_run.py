@@ -157,7 +157,7 @@ def measure(project: Project, count: int, chance: random.Random, limit: float) -
         killed, finished = killed + alive, finished + (not alive)
         aside += bool(project.leftovers())
         finds += project.problems()
-        if alive and killed % CALM == 0:
+        if alive and killed % CALM == 0 and killed < count:
             _, wrong = calm(project, limit)
             calms, finds = calms + 1, finds + wrong
     _, wrong = calm(project, limit)

@@ -274,7 +274,10 @@ def _decode(kind: Any, plain: Any, where: str) -> Any:
             raise ValueError(f"{where}: {plain!r} is none of {', '.join(map(str, arguments))}")
         return plain
     if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
-        return float(plain)
+        try:
+            return float(plain)
+        except OverflowError as error:
+            raise ValueError(f"{where}: the number is too large") from error
     if isinstance(kind, type) and (not isinstance(plain, kind) or (isinstance(plain, bool) and kind is not bool)):
         raise ValueError(f"{where}: expected {kind.__name__}, found {type(plain).__name__}")
     return plain

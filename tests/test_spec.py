@@ -83,6 +83,8 @@ def test_whole_numbers_are_floats_where_floats_are_asked_for():
     assert from_plain(Published, {"metric": "latency_ms", "value": 1, "source": "s"}).value == 1.0
     with pytest.raises(ValueError, match="expected float, found bool"):
         from_plain(Published, {"metric": "latency_ms", "value": True, "source": "s"})
+    with pytest.raises(ValueError, match="value: the number is too large"):
+        from_plain(Published, {"metric": "latency_ms", "value": 10**400, "source": "s"})
 
 
 @pytest.mark.parametrize(

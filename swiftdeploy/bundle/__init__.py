@@ -11,6 +11,7 @@ from swiftdeploy.bundle.manifest import (
     Manifest,
     ModelRecord,
     encode,
+    is_foreign,
     read_manifest,
 )
 from swiftdeploy.bundle.read import Bundle, read_bundle, save_arrays
@@ -44,6 +45,7 @@ __all__ = [
     "discard",
     "encode",
     "held",
+    "is_foreign",
     "payload_records",
     "placed",
     "read_bundle",

@@ -189,6 +189,25 @@ def read_manifest(bundle: Path) -> Manifest:
         raise _invalid(bundle, str(error)) from error
 
 
+def is_foreign(bundle: Path) -> bool:
+    """Whether the manifest is as it was written, by a version of swiftdeploy whose manifests this one does not read."""
+    try:
+        text = _text(bundle)
+        plain = json.loads(text)
+        if not isinstance(plain, dict):
+            return False
+        if plain.get("schema") != SCHEMA_VERSION:
+            return True
+        sealed = _sealed(plain) == text
+    except (OSError, ValueError, RecursionError):
+        return False
+    try:
+        read_manifest(bundle)
+    except ArtifactError:
+        return sealed
+    return False
+
+
 def _text(bundle: Path) -> str:
     path = bundle / MANIFEST_NAME
     if not path.is_file() or path.is_symlink():

@@ -1,4 +1,4 @@
-"""`swiftdeploy pack`: a bundle as one file for a release page."""
+"""`swiftdeploy pack`: bundles as files for a release page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
+from swiftdeploy.cli.configured import configured_bundles
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 
 
 def pack(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="The bundle's folder.", show_default=False)
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.zip", help="Default: BUNDLE.zip beside it.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.zip|DIR", help="Default: BUNDLE.zip beside it."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Verify the bundle, and write nothing.")] = False,
@@ -29,16 +33,23 @@ def pack(
 
     The same bundle gives the same bytes, on any day and any machine.
 
+    In a folder with a swiftdeploy.toml, the bundles of the models that it names are packed, one file each.
+
     Example: swiftdeploy pack dist/swiftformer_xs -o swiftformer_xs.zip
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     from swiftdeploy.pipeline import pack as pipeline
 
-    resolved = bundle.resolve()
-    destination = out or resolved.with_name(resolved.name + pipeline.SUFFIX)
-    packed = pipeline.pack(bundle, destination, force=force, dry_run=dry_run)
+    if bundle is not None:
+        resolved = bundle.resolve()
+        wanted = [(bundle, out or resolved.with_name(resolved.name + pipeline.SUFFIX))]
+    else:
+        bundles = configured_bundles("pack")
+        wanted = [(each, (out or each.parent) / (each.name + pipeline.SUFFIX)) for each in bundles]
+    packed = [pipeline.pack(each, file, force=force, dry_run=dry_run) for each, file in wanted]
     if json:
         output.document({"packed": packed, "written": not dry_run})
         return
-    done = f"{packed.bytes / 1e6:.2f} MB, sha256 {packed.sha256}" if not dry_run else "not written"
-    console.stdout().print(escape(f"{packed.path}: {packed.files} files, {done}"), soft_wrap=True)
+    for one in packed:
+        done = f"{one.bytes / 1e6:.2f} MB, sha256 {one.sha256}" if not dry_run else "not written"
+        console.stdout().print(escape(f"{one.path}: {one.files} files, {done}"), soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 from swiftdeploy.cli.table import table_of
 from swiftdeploy.config import FILE_NAME, Config, bytes_of, read_config
-from swiftdeploy.errors import UsageError
+from swiftdeploy.errors import UsageError, worst_code
 from swiftdeploy.runs import JobReport, RunReport
 
 MARKS = {
@@ -30,6 +31,10 @@ def run(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these models of the file.", show_default=False)
     ] = None,
     file: Annotated[Path, typer.Option("--config", "-c", help="The configuration.")] = Path(FILE_NAME),
+    baseline: Annotated[
+        Path | None,
+        typer.Option("--baseline", metavar="PATH", help="Compare with this run or bundle, not with the file's."),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Worker processes; default: one a core.", show_default=False)
     ] = None,
@@ -51,7 +56,8 @@ def run(
 ) -> None:
     """Make, verify and judge every model of swiftdeploy.toml; what did not change comes from the cache.
 
-    The exit code is the most severe of all jobs': 1, 7, 6, 5, 4, 8, 3, 2 in that order.
+    The exit code is the most severe of all jobs': 1, 7, 6, 5, 4, 8, 3, 2 in that order. That of a dry run says what
+    cannot begin.
 
     Example: swiftdeploy run --jobs 2
     """
@@ -60,15 +66,12 @@ def run(
         raise UsageError(
             "--executor dask and --scheduler go together", hint="--executor dask --scheduler tcp://host:8786"
         )
-    if not file.is_file():
-        raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
-    config = read_config(file.absolute())  # workers elsewhere stand in another folder
+    config = _config(file, baseline)
     from swiftdeploy.cli.cache import cache_of
 
     store = None if no_cache else cache_of(cache, config)
     if dry_run:
-        _show_plan(config, store, tuple(names or ()), json=json)
-        return
+        raise typer.Exit(_show_plan(config, store, tuple(names or ()), json=json))
     from swiftdeploy.matrix.run import RunOptions
     from swiftdeploy.matrix.run import run as run_all
 
@@ -90,6 +93,16 @@ def run(
     raise typer.Exit(report.totals.exit_code)
 
 
+def _config(file: Path, baseline: Path | None) -> Config:
+    """The configuration, with the baseline of the command line where one is given."""
+    if not file.is_file():
+        raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
+    config = read_config(file.absolute())  # workers elsewhere stand in another folder
+    if baseline is None:
+        return config
+    return replace(config, baseline=os.path.relpath(baseline, config.folder))  # as the file would say it
+
+
 def _annotate(report: RunReport) -> None:
     from swiftdeploy.reporting import annotation_lines
 
@@ -106,10 +119,12 @@ def _memory(text: str | None) -> int | None:
         raise UsageError(f"--memory {error}", hint='for example --memory "8 GB"') from error
 
 
-def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool) -> None:
+def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool) -> int:
+    """Print the plan; the answer is the exit code of what cannot begin."""
     from swiftdeploy.matrix.plan import plan
 
     planned = plan(config, store=store, only=names, dry=True)
+    code = worst_code(item.failure.exit_code for item in planned if item.failure is not None)
     rows = [
         {
             "name": item.job.name,
@@ -126,13 +141,14 @@ def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool
     ]
     if json:
         output.document({"plan": rows})
-        return
+        return code
     for item in planned:
         state = "cached" if item.entry is not None else f"to be made ({item.reason})"
         if item.failure is not None:
             state = f"cannot begin: {item.failure.fact}"
         line = f"{item.job.name}: {', '.join(item.job.artifacts)} → {_near(item.job.request.destination)}: {state}"
         console.stdout().print(escape(output.printable(line)), soft_wrap=True)
+    return code
 
 
 def _near(path: Path) -> Path:

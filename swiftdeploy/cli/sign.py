@@ -1,4 +1,4 @@
-"""`swiftdeploy sign`: a key file vouches for a bundle."""
+"""`swiftdeploy sign`: a key file vouches for bundles."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
+from swiftdeploy.cli.configured import configured_bundles
 from swiftdeploy.cli.options import Json, NoColor, PassphraseEnv, PassphraseFile, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 
 
 def sign(
-    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="The bundle's folder.", show_default=False)
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Private key, Ed25519 in PEM.")] = None,
     new_key: Annotated[
         Path | None, typer.Option("--new-key", metavar="FILE", help="Make a key: FILE and FILE.pub.")
@@ -32,11 +35,14 @@ def sign(
 
     The signature is a DSSE envelope over the bundle's in-toto statement. Check it with: swiftdeploy verify --signature
 
+    In a folder with a swiftdeploy.toml, --key alone signs the bundles of the models that it names.
+
     Example: swiftdeploy sign dist/swiftformer_xs --key release.pem
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    if (new_key is None) == (bundle is None) or (bundle is None) != (key is None):
+    if (new_key is None) == (key is None) or (new_key is not None and bundle is not None):
         raise UsageError("nothing to do", hint="swiftdeploy sign BUNDLE --key FILE, or swiftdeploy sign --new-key FILE")
+    bundles = [] if new_key is not None else [bundle] if bundle is not None else configured_bundles("sign")
     from swiftdeploy.pipeline import signing
 
     passphrase = signing.read_passphrase(variable=passphrase_env, file=passphrase_file)
@@ -46,13 +52,10 @@ def sign(
         _say({"private": str(new_key), "public": str(public), "written": not dry_run}, text, json=json)
         return
     apply = signing.signer(Path(str(key)), passphrase=passphrase, dry_run=dry_run)
-    signed = apply(Path(str(bundle)))
+    signed = [apply(each) for each in bundles]
     done = "would be signed" if dry_run else "signed"
-    _say(
-        {"signed": signed, "written": not dry_run},
-        f"{signed.path}/{signed.envelope}: {done} by key {signed.key[:16]}",
-        json=json,
-    )
+    lines = [f"{one.path}/{one.envelope}: {done} by key {one.key[:16]}" for one in signed]
+    _say({"signed": signed, "written": not dry_run}, "\n".join(lines), json=json)
 
 
 def _say(document: dict[str, object], text: str, *, json: bool) -> None:

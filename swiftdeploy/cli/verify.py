@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from swiftdeploy import config, console
+from swiftdeploy import console
 from swiftdeploy.cli import output
+from swiftdeploy.cli.configured import configured
 from swiftdeploy.cli.options import Attention, Calibration, Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import UsageError
 
@@ -125,14 +126,8 @@ def _show(results: list[Verification], signers: list[str], rebuilt: list[Rebuild
 
 def _from_config(checkpoint: str | None, *, rebuild: bool) -> list[tuple[Path, str | None]]:
     """The bundle of every model of the file; for a rebuild with the checkpoint that the file names."""
-    path = Path(config.FILE_NAME)
-    if not path.is_file():
-        raise UsageError(
-            f"nothing to verify: no path is given, and this folder has no {config.FILE_NAME}",
-            hint="swiftdeploy verify dist/NAME",
-        )
-    read = config.read_config(path)
+    read = configured("verify")
     return [
-        (read.folder / read.output / name, read.path(entry.checkpoint) if rebuild and not checkpoint else checkpoint)
+        (read.bundle(name), read.path(entry.checkpoint) if rebuild and not checkpoint else checkpoint)
         for name, entry in read.models
     ]

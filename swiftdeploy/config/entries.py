@@ -142,6 +142,10 @@ class Config:
     reports: Reports = Reports()
     cache: CacheSettings = CacheSettings()
 
+    def bundle(self, name: str) -> Path:
+        """The folder of one model's bundle."""
+        return self.folder / self.output / name
+
     def path(self, name: str | None) -> str | None:
         """A path of the file as this process can open it; hub ids stay what they are."""
         if name is None or name.startswith(HUB):

@@ -20,14 +20,14 @@ from swiftdeploy.spec import to_plain
 STOPPED = CacheOutcome(state="off", reason="the run was stopped")
 
 
-def job_report(item: Planned, outcome: Outcome | None, before: BundleSummary | None, config: Config) -> JobReport:
+def job_report(item: Planned, outcome: Outcome | None, config: Config) -> JobReport:
     """The report of one job; without an outcome it was skipped."""
     if outcome is None:
         return _bare(item, "skipped", STOPPED)
     if outcome.made is None:
         return _failed(item, outcome.cache, outcome.failure)
     try:
-        summary, checks = _judged(item, outcome.made, before, config)
+        summary, checks = _judged(item, outcome.made, config)
     except SwiftdeployError as error:
         return _failed(item, outcome.cache, failure_of(error, "report"))
     cached = outcome.cache.state == "hit"
@@ -40,7 +40,7 @@ def job_report(item: Planned, outcome: Outcome | None, before: BundleSummary | N
         exit_code=code,
         bundle=os.path.relpath(item.job.request.destination, config.folder).replace(os.sep, "/"),
         summary=summary,
-        baseline=before,
+        baseline=item.before,
         checks=checks,
         made=None if cached else outcome.made,
     )
@@ -63,14 +63,12 @@ def totals(jobs: Sequence[JobReport], seconds: float) -> Totals:
     )
 
 
-def _judged(
-    item: Planned, made: Made, before: BundleSummary | None, config: Config
-) -> tuple[BundleSummary, tuple[Check, ...]]:
+def _judged(item: Planned, made: Made, config: Config) -> tuple[BundleSummary, tuple[Check, ...]]:
     latency = item.model.budgets.latency
     results = config.path(latency.results) if latency is not None else None
     shipped = read_bundle(item.job.request.destination)
     summary = summary_of(shipped, accuracy=made.accuracy, results=None if results is None else Path(results))
-    return summary, checks_of_bundle(made, len(shipped.manifest.files), summary, before, item.model.budgets)
+    return summary, checks_of_bundle(made, len(shipped.manifest.files), summary, item.before, item.model.budgets)
 
 
 def _failed(item: Planned, cache: CacheOutcome, failure: Failure | None) -> JobReport:

@@ -11,6 +11,7 @@ from typing import Any
 
 from swiftdeploy.config import Budgets, bytes_of
 from swiftdeploy.config.budgets import DecibelBudget, LatencyBudget, SizeBudget
+from swiftdeploy.reporting.text import figure
 from swiftdeploy.runs import ArtifactSummary, BundleSummary, Check, CheckVerdict, Latency
 
 EXIT_CODE = 6
@@ -96,7 +97,7 @@ def _top1(budgets: Budgets, subject: str, now: BundleSummary, before: BundleSumm
         yield _check("top1", subject, "fail", "it was not measured", unit="share")
         return
     if budget.min is not None:
-        limit = _Limit(value=budget.min, text=f"at least {budget.min:.2%}")
+        limit = _Limit(value=budget.min, text=f"at least {figure(budget.min, 'share')}")
         yield _least("top1.min", subject, found, limit, "share")
     if budget.max_drop is not None:
         old = _share(before, subject) if before is not None else None
@@ -151,20 +152,20 @@ def _severities(record: Any) -> dict[str, int]:
 
 def _most(key: str, subject: str, value: float, limit: _Limit, unit: str) -> Check:
     good = value <= limit.value
-    message = f"{shown(value, unit)}, {limit.text}"
+    message = f"{figure(value, unit)}, {limit.text}"
     return _check(key, subject, "pass" if good else "fail", message, value=value, limit=limit.value, unit=unit)
 
 
 def _least(key: str, subject: str, value: float, limit: _Limit, unit: str) -> Check:
     good = value >= limit.value
-    message = f"{shown(value, unit)}, {limit.text}"
+    message = f"{figure(value, unit)}, {limit.text}"
     return _check(key, subject, "pass" if good else "fail", message, value=value, limit=limit.value, unit=unit)
 
 
 def _ratio(key: str, subject: str, value: float, ratio: float, old: float | None, unit: str) -> Check:
     if old is None:
         return _check(key, subject, "skip", "the baseline has no such figure", value=value, unit=unit)
-    limit = _Limit(value=old * ratio, text=f"at most {ratio:g} times the baseline's {shown(old, unit)}")
+    limit = _Limit(value=old * ratio, text=f"at most {ratio:g} times the baseline's {figure(old, unit)}")
     return _most(key, subject, value, limit, unit)
 
 
@@ -173,19 +174,8 @@ def _drop(key: str, subject: str, value: float, drop: float, old: float | None, 
         return _check(key, subject, "skip", "the baseline has no such figure", value=value, unit=unit)
     if old == float("inf"):  # any figure at all would be a drop without bound
         return _check(key, subject, "skip", "the baseline was equal to the bit", value=value, unit=unit)
-    limit = _Limit(value=old - drop, text=f"at most {shown(drop, unit)} below the baseline's {shown(old, unit)}")
+    limit = _Limit(value=old - drop, text=f"at most {figure(drop, unit)} below the baseline's {figure(old, unit)}")
     return _least(key, subject, value, limit, unit)
-
-
-def shown(value: float, unit: str) -> str:
-    """A value with its unit, as people read it."""
-    if unit == "bytes":
-        return f"{value / 1e6:.3f} MB" if value >= 10**5 else f"{value:.0f} B"
-    if unit == "share":
-        return f"{value:.2%}"
-    if unit == "dB":
-        return "equal to the bit" if value == float("inf") else f"{value:.1f} dB"
-    return f"{value:.3f} ms" if unit == "ms" else f"{value:g} {unit}"
 
 
 def _check(

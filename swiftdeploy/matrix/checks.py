@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from swiftdeploy.config import Budgets
-from swiftdeploy.matrix.budgets import check_budgets, shown
+from swiftdeploy.matrix.budgets import check_budgets
 from swiftdeploy.matrix.cache import Made
 from swiftdeploy.matrix.jobs import Job
 from swiftdeploy.report import Leg, ParityReport
+from swiftdeploy.reporting.text import EXACT, figure
 from swiftdeploy.runs import BundleSummary, Check, Failure
 
 PARITY_CODE = 6
@@ -73,5 +74,5 @@ def _message(leg: Leg, value: float | None) -> str:
     if leg.weights is not None:
         return f"{leg.weights.equal} of {leg.weights.tensors} tensors are equal, rounded once"
     reason = next((output.reason for output in leg.outputs if output.reason), "")
-    closeness = "equal to the bit" if value is None else shown(value, "dB")
+    closeness = EXACT if value is None else figure(value, "dB")
     return "; ".join(part for part in (closeness, reason, leg.divergence) if part)

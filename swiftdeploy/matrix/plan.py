@@ -10,19 +10,25 @@ from swiftdeploy import bundle, catalog, console
 from swiftdeploy.config import FILE_NAME, Config, ModelEntry, options_of
 from swiftdeploy.errors import CheckpointError, SwiftdeployError, UsageError
 from swiftdeploy.matrix import cache, memory
+from swiftdeploy.matrix.baseline import Baselines
 from swiftdeploy.matrix.cache import Cache, Entry
 from swiftdeploy.matrix.fingerprint import fingerprint, key_of, pinnable_digest
 from swiftdeploy.matrix.jobs import Job, failure_of
+from swiftdeploy.matrix.publish import check_published
 from swiftdeploy.pipeline.request import ExportRequest
-from swiftdeploy.runs import Failure
+from swiftdeploy.runs import BundleSummary, Failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """One job of the plan: its `entry` is in the cache, or `reason` says why not, or `failure` why it cannot begin."""
+    """One job of the plan: its `entry` is in the cache, or `reason` says why not, or `failure` why it cannot begin.
+
+    `before` is the baseline, for a model that has one.
+    """
 
     job: Job
     model: ModelEntry
+    before: BundleSummary | None = None
     entry: Entry | None = None
     reason: str = ""
     failure: Failure | None = None
@@ -38,9 +44,10 @@ def plan(config: Config, *, store: Cache | None, only: tuple[str, ...] = (), dry
         if name not in known:
             raise UsageError(f"{FILE_NAME} has no model {name!r}", hint=f"choose from {', '.join(known)}")
     peaks = cache.peaks(store) if store is not None else {}
+    before = Baselines(config)
     with console.step(f"planning {len(only or known)} jobs"):
         return tuple(
-            _planned(config, name, model, store, peaks.get(name, 0), dry=dry)
+            _compared(_planned(config, name, model, store, peaks.get(name, 0), dry=dry), before)
             for name, model in config.models
             if name in (only or known)
         )
@@ -51,7 +58,7 @@ def request_of(config: Config, name: str, model: ModelEntry) -> ExportRequest:
     labels = model.labels if model.labels in ("", "imagenet") else str(config.path(model.labels))
     return ExportRequest(
         model=model.model,
-        destination=config.folder / config.output / name,
+        destination=config.bundle(name),
         checkpoint=config.path(model.checkpoint),
         untrained=model.untrained,
         attention=model.attention,
@@ -77,6 +84,7 @@ def _planned(config: Config, name: str, model: ModelEntry, store: Cache | None, 
     )
     try:
         bundle.check_destination(request.destination, force=True)
+        check_published(request.destination)
         parts = fingerprint(request, folder=config.folder, judged_on=bare.judged_on)
         check_pin(request, model.sha256)
         job = _keyed(bare, parts, store)
@@ -84,6 +92,16 @@ def _planned(config: Config, name: str, model: ModelEntry, store: Cache | None, 
     except SwiftdeployError as error:
         return Planned(job=bare, model=model, reason="it cannot begin", failure=failure_of(error, "plan"))
     return Planned(job=job, model=model, entry=found.entry, reason=found.reason)
+
+
+def _compared(item: Planned, baselines: Baselines) -> Planned:
+    """The job with its baseline; one that cannot be judged does not begin."""
+    if item.failure is not None:
+        return item
+    try:
+        return replace(item, before=baselines.of(item.job.name, item.model))
+    except SwiftdeployError as error:
+        return replace(item, entry=None, reason="it cannot begin", failure=failure_of(error, "baseline"))
 
 
 def _keyed(bare: Job, parts: dict[str, str], store: Cache | None) -> Job:

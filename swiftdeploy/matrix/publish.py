@@ -10,6 +10,42 @@ from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError, SwiftdeployError
 
 
+def check_published(destination: Path) -> None:
+    """Raise ArtifactError where the bundle that lies at `destination` is not what was written there.
+
+    A run would put the right one in its place, and with that nobody would learn of it.
+    """
+    try:
+        _check_settled(destination)
+    except ArtifactError as error:
+        if bundle.is_foreign(destination):
+            return
+        raise ArtifactError(
+            f"the bundle in the output was changed after it was written: {error.fact}",
+            hint=f"look for what changed it, then remove {destination.name}: the next run makes it anew",
+        ) from error
+
+
+def _check_settled(destination: Path) -> None:
+    """Read the bundle, if there is one; once more where another run put its own there meanwhile."""
+    while (folder := _inode(destination)) is not None:
+        try:
+            bundle.read_bundle(destination)
+        except ArtifactError:
+            if _inode(destination) == folder:
+                raise
+        else:
+            return
+
+
+def _inode(destination: Path) -> int | None:
+    """Which folder it is; None where it holds no bundle."""
+    try:
+        return destination.stat().st_ino if (destination / bundle.MANIFEST_NAME).exists() else None
+    except OSError:
+        return None
+
+
 def publish(source: Path, destination: Path) -> None:
     """Put a copy of a checked bundle at `destination`; one that is there already stays, with its device results.
 

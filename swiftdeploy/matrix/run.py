@@ -15,7 +15,6 @@ from swiftdeploy.config import FILE_NAME, Config
 from swiftdeploy.errors import SwiftdeployError, UsageError
 from swiftdeploy.matrix import cache
 from swiftdeploy.matrix.assembly import job_report, totals
-from swiftdeploy.matrix.baseline import baselines
 from swiftdeploy.matrix.cache import Cache
 from swiftdeploy.matrix.cluster import run_there
 from swiftdeploy.matrix.jobs import Job, Outcome
@@ -49,12 +48,11 @@ class RunOptions:
 def run(config: Config, options: RunOptions) -> RunReport:
     """The report of a run, which is written as well.
 
-    A job's failure is in the report. Raises only what concerns the run as a whole: ConfigError or ArtifactError for a
-    baseline, DependencyError for a cluster that is not there, ArtifactError where reports cannot be written.
+    A job's failure is in the report. Raises only what concerns the run as a whole: DependencyError for a cluster that
+    is not there, ArtifactError where reports cannot be written.
     """
     start = time.monotonic()
     check_reports(config)
-    before = baselines(config)
     planned = plan(config, store=options.cache, only=options.only)
     found = dict[str, Outcome]()
     with contextlib.closing(_outcomes(planned, options)) as outcomes:
@@ -63,7 +61,7 @@ def run(config: Config, options: RunOptions) -> RunReport:
             _tell(outcome)
             if options.fail_fast and outcome.failure is not None:
                 break
-    jobs = tuple(job_report(item, found.get(item.job.name), before.get(item.job.name), config) for item in planned)
+    jobs = tuple(job_report(item, found.get(item.job.name), config) for item in planned)
     report = RunReport(
         schema=1,
         tool=versions(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 
@@ -37,15 +38,15 @@ def shortened(text: str, limit: int = 300) -> str:
 
 
 def figure(value: float | None, unit: str) -> str:
-    """A value with its unit, as people read it; a dash for None."""
+    """A value with its unit, as people read it; a dash for None. Infinitely many dB are equality to the bit."""
     if value is None:
         return NOTHING
     if unit == "bytes":
-        return f"{number(value / 1e6)} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
+        return f"{value / 1e6:,.3f} MB" if value >= 1e5 else f"{value:,.0f} B"
     if unit == "share":
         return f"{100 * value:.2f} %"
     if unit == "dB":
-        return f"{value:.1f} dB"
+        return EXACT if value == math.inf else f"{value:.1f} dB"
     if unit == "ms":
         return f"{number(value)} ms"
     return f"{value:,.15g} {unit}".strip()

@@ -139,7 +139,8 @@ def test_errors_have_their_codes(cli, wanted, digits, digits_copy, tmp_path):
     assert cli("evaluate", bundle).code == 2
 
 
-def test_a_scheduler_that_is_not_there(cli, wanted):
+def test_a_scheduler_that_is_not_there(cli, wanted, monkeypatch):
+    monkeypatch.setattr("swiftdeploy.scheduler.CONNECT_SECONDS", 0.5)
     answer = cli(*wanted, "--scheduler", "tcp://127.0.0.1:1")
     assert answer.code == 8
     assert "no scheduler answers" in answer.err

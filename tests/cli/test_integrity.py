@@ -164,8 +164,8 @@ def test_pack(cli, copy, tmp_path):
     assert (dry.code, dry.document["written"]) == (0, False)
     assert not destination.parent.exists()
     wet = cli("pack", copy, "-o", destination, "--json")
-    assert wet.document["packed"]["sha256"] == bundle.sha256_of(destination)
-    assert wet.document["packed"]["path"] == str(destination)
+    (packed,) = wet.document["packed"]
+    assert (packed["sha256"], packed["path"]) == (bundle.sha256_of(destination), str(destination))
     with zipfile.ZipFile(destination) as archive:
         assert bundle.ENVELOPE_NAME in {name.split("/")[-1] for name in archive.namelist()}
     assert cli("pack", copy, "-o", destination).code == 2
@@ -173,6 +173,26 @@ def test_pack(cli, copy, tmp_path):
     assert beside.out.startswith(str(tmp_path / "digits.zip"))
     (copy / "golden" / "x").touch()
     assert cli("pack", copy, "-o", tmp_path / "y.zip").code == 7
+
+
+def test_sign_and_pack_without_a_bundle_take_those_of_the_configuration(cli, copy, tmp_path, monkeypatch):
+    """Two models of the file; a third bundle in the output is nobody's."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "stranger"):
+        shutil.copytree(copy, tmp_path / "dist" / name)
+    copy.rename(tmp_path / "dist" / "a")
+    assert cli("sign", "--new-key", "key").code == 0
+    for command in (("pack",), ("sign", "--key", "key")):
+        answer = cli(*command)
+        assert (answer.code, "has no swiftdeploy.toml" in answer.err) == (2, True)
+    lines = [f'[models.{name}]\nmodel = "swiftformer_digits"\ncheckpoint = "w.pth"\n' for name in "ab"]
+    (tmp_path / "swiftdeploy.toml").write_text("".join(lines))
+    answer = cli("sign", "--key", "key", "--json")
+    assert [one["path"] for one in answer.document["signed"]] == ["dist/a", "dist/b"]
+    answer = cli("pack", "-o", "release", "--json")
+    assert [one["path"] for one in answer.document["packed"]] == ["release/a.zip", "release/b.zip"]
+    assert sorted(path.name for path in (tmp_path / "release").iterdir()) == ["a.zip", "b.zip"]
+    assert cli("pack").out.splitlines()[1].startswith("dist/b.zip")
 
 
 def test_diff_of_equals(cli, made, copy):

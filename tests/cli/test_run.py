@@ -73,7 +73,9 @@ def test_dry_run_says_what_is_cached_and_why_the_rest_is_not_and_writes_nothing(
     assert tree(project) == before
     cli("run", "a")
     (project / "b.pth").unlink()
-    rows = cli("run", "--dry-run", "--json").document["plan"]
+    dry = cli("run", "--dry-run", "--json")
+    rows = dry.document["plan"]
+    assert dry.code == 4  # what cannot begin is told before it is begun
     assert [(row["name"], row["cached"]) for row in rows] == [("a", True), ("b", False)]
     assert rows[1]["failure"]["exit_code"] == 4
     (project / "a.pth").write_text("two")
@@ -106,10 +108,23 @@ def test_a_baseline_that_is_not_there(cli, project):
     path = project / "swiftdeploy.toml"
     path.write_text('baseline = "released/run.json"\n' + path.read_text())
     answer = cli("run", "--json")
-    assert (answer.code, answer.document["error"]["kind"]) == (3, "ConfigError")
+    assert (answer.code, answer.document["totals"]["exit_code"]) == (3, 3)
+    assert {job["failure"]["kind"] for job in answer.document["jobs"]} == {"ConfigError"}
+    assert "cannot begin: the baseline released/run.json is not there" in cli("run", "--dry-run").out
     (project / "released").mkdir()
     (project / "released" / "run.json").write_text("{}")
     assert cli("run").code == 7
+
+
+def test_a_baseline_on_the_line_wins_over_the_files_own(cli, project):
+    assert cli("run", "a").code == 0
+    (project / "dist").rename(project / "old")
+    path = project / "swiftdeploy.toml"
+    path.write_text('baseline = "nowhere"\nbudgets.size.max_ratio = 0.5\n' + path.read_text())
+    assert cli("run", "a").code == 3
+    answer = cli("run", "a", "--baseline", project / "old" / "a", "--json")
+    failed = {check["name"] for check in answer.document["jobs"][0]["checks"] if check["verdict"] == "fail"}
+    assert (answer.code, failed, answer.document["baseline"]) == (6, {"budget.size.max_ratio"}, "old/a")
 
 
 def test_the_cache_is_listed_verified_and_pruned(cli, project):

@@ -8,9 +8,10 @@ import pytest
 
 from swiftdeploy.config import read_config
 from swiftdeploy.errors import ArtifactError, ConfigError
-from swiftdeploy.matrix.baseline import baselines
+from swiftdeploy.matrix.baseline import Baselines
 from swiftdeploy.matrix.cache import Cache
 from swiftdeploy.matrix.run import RunOptions, run
+from swiftdeploy.runs import read_run
 
 
 @pytest.fixture
@@ -22,13 +23,18 @@ def project(tmp_path, monkeypatch):
     for name in "ab":
         (tmp_path / f"{name}.pth").write_text(name)
 
-    def write(extra, *names, models=""):
-        lines = [f'[models.{n}]\nmodel = "swiftformer_digits"\ncheckpoint = "{n}.pth"\n{models}' for n in names]
+    def write(extra, *names, **own):
+        lines = [f'[models.{n}]\nmodel = "swiftformer_digits"\ncheckpoint = "{n}.pth"\n{own.get(n, "")}' for n in names]
         (tmp_path / "swiftdeploy.toml").write_text("\n".join([extra, *lines]))
         return read_config(tmp_path / "swiftdeploy.toml")
 
     run(write('output = "old"', "a"), RunOptions(cache=Cache(folder=tmp_path / "cache")))
     return write
+
+
+def baselines(config):
+    found = Baselines(config)
+    return {name: summary for name, model in config.models if (summary := found.of(name, model)) is not None}
 
 
 @pytest.mark.parametrize("given", ["old/run.json", "old", "old/a"])
@@ -44,7 +50,7 @@ def test_a_folder_of_bundles_and_a_model_that_is_new(project, tmp_path):
 
 def test_a_models_own_baseline_wins(project, tmp_path):
     shutil.copytree(tmp_path / "old" / "a", tmp_path / "elsewhere")
-    assert set(baselines(project('baseline = "nowhere"', "a", models='baseline = "elsewhere"'))) == {"a"}
+    assert set(baselines(project('baseline = "nowhere"', "a", a='baseline = "elsewhere"'))) == {"a"}
 
 
 def test_without_one_there_is_none(project):
@@ -58,5 +64,24 @@ def test_what_is_none(project, tmp_path):
     with pytest.raises(ArtifactError, match="neither"):
         baselines(project('baseline = "empty"', "a"))
     (tmp_path / "old" / "a" / "manifest.json").write_text("{}")
-    with pytest.raises(ArtifactError, match="schema None"):
+    with pytest.raises(ArtifactError, match=r"baseline old/a cannot be compared with: a/manifest\.json has schema"):
         baselines(project('baseline = "old/a"', "a"))
+
+
+def test_one_report_is_read_once_for_all_models(project, monkeypatch):
+    config = project('baseline = "old"', "a", "b")
+    read = []
+    monkeypatch.setattr("swiftdeploy.matrix.baseline.read_run", lambda path: read.append(path) or read_run(path))
+    assert set(baselines(config)) == {"a"}
+    assert len(read) == 1
+
+
+def test_a_damaged_one_fails_its_models_and_no_other(project, tmp_path):
+    """The reason is in the report, and nothing was made that could not be judged."""
+    (tmp_path / "old" / "a" / "labels.txt").write_text("tampered")
+    report = run(project("", "b", "a", a='baseline = "old/a"'), RunOptions())
+    good, bad = report.jobs
+    assert (good.name, good.status) == ("b", "passed")
+    assert (bad.exit_code, bad.failure.stage, report.totals.exit_code) == (7, "baseline", 7)
+    assert "changed labels.txt" in bad.failure.fact
+    assert not (tmp_path / "dist" / "a").exists()

@@ -19,7 +19,7 @@ from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.matrix import cache as cache_module
 from swiftdeploy.matrix.cache import Cache
 from swiftdeploy.matrix.plan import plan
-from swiftdeploy.matrix.publish import publish
+from swiftdeploy.matrix.publish import check_published, publish
 from swiftdeploy.matrix.run import RunOptions, run
 from swiftdeploy.runs import load_run_schema, read_run
 
@@ -285,13 +285,52 @@ def test_results_of_a_device_stay_in_the_bundle(project, options):
     bundle.read_bundle(place)
 
 
-def test_tampering_with_the_output_is_undone(project, options):
+def test_tampering_with_the_output_is_told_and_nothing_hides_it(project, options):
+    config = project(a="one", b="two")
+    run(config, options())
+    place = project.folder / "dist" / "a"
+    before = tree(place)
+    (place / "labels.txt").write_text("tampered")
+    report = run(config, options())
+    assert [(job.status, job.exit_code) for job in report.jobs] == [("failed", 7), ("cached", 0)]
+    assert "changed labels.txt" in report.jobs[0].failure.fact
+    assert (place / "labels.txt").read_text() == "tampered"
+    shutil.rmtree(place)
+    assert run(config, options()).jobs[0].status == "cached"
+    assert tree(place) == before
+
+
+def test_a_bundle_of_another_version_is_replaced(project, options):
+    """Its manifest is sound and says other things: that is an upgrade, and no tampering."""
     config = project(a="one")
     run(config, options())
-    before = tree(project.folder / "dist" / "a")
-    (project.folder / "dist" / "a" / "labels.txt").write_text("tampered")
-    assert run(config, options()).jobs[0].status == "cached"
-    assert tree(project.folder / "dist" / "a") == before
+    place = project.folder / "dist" / "a"
+    before = tree(place)
+    for change in ({"schema": 2}, {"a field of tomorrow": 1}):
+        plain = json.loads((place / "manifest.json").read_text())
+        (place / "manifest.json").write_text(bundle.manifest._sealed({**plain, **change}))
+        assert run(config, options()).jobs[0].status == "cached"
+        assert tree(place) == before
+
+
+def test_a_bundle_that_another_run_replaces_while_it_is_read_is_no_damage(project, options, monkeypatch):
+    config = project(a="one")
+    run(config, options())
+    place = project.folder / "dist" / "a"
+    shutil.copytree(place, project.folder / "other")
+    read, seen = bundle.read_bundle, []
+
+    def meanwhile(path):
+        seen.append(path)
+        if len(seen) == 1:
+            place.rename(project.folder / "old")
+            (project.folder / "other").rename(place)
+            raise ArtifactError("half of each", hint="")
+        return read(path)
+
+    monkeypatch.setattr("swiftdeploy.bundle.read_bundle", meanwhile)
+    check_published(place)
+    assert len(seen) == 2
 
 
 def test_a_folder_that_refuses(project, options, monkeypatch):

@@ -13,7 +13,7 @@ def test_what_grew_and_what_fell(red):
     found = of(red.job("swiftformer_s"))
     size = found["swiftformer_s-fp32.onnx", "size"]
     assert size.after - size.before == int(6_092_128 * 4 * 1.08) - 6_092_128 * 4
-    assert size.change == "+1.95 MB"
+    assert size.change == "+1.949 MB"
     assert found["swiftformer_s-fp16.mlpackage", "top-1"].change == "\u22121.40 pt"
     assert found["oracle", "top-1"].was == "78.50 %"
     assert found["swiftformer_s-fp16.mlpackage", "median on iPhone14,7, iOS 18.1 (22B83), cpuOnly"].change == "="

@@ -76,7 +76,7 @@ def test_one_case_for_each_model_artifact_and_check(red):
     failure = case.find("failure")
     assert failure.get("type") == "parity or budget"
     assert failure.get("message").startswith("13.250 MB, at most 1.02 times")
-    assert case.find("system-out").text.splitlines()[2:] == ["value: 13.2 MB", "limit: 12.5 MB"]
+    assert case.find("system-out").text.splitlines()[2:] == ["value: 13.250 MB", "limit: 12.521 MB"]
 
 
 def test_a_failed_job_is_an_error_and_its_artifacts_are_skipped(red):

@@ -36,7 +36,7 @@ def test_the_matrix_has_a_row_for_each_artifact(red):
     assert len(matrix) == 2 + 5 * 4
     assert all(len(row) == 7 for row in matrix)
     rows = {html.unescape(row[1]): row for row in matrix}
-    assert rows["swiftformer_s-fp16.mlpackage"][2:] == ["❌ fail", "13.2 MB", "+7.94 %", "67.7 dB", "77.06 %"]
+    assert rows["swiftformer_s-fp16.mlpackage"][2:] == ["❌ fail", "13.250 MB", "+7.94 %", "67.7 dB", "77.06 %"]
     assert rows["swiftformer_xs-fp32.mlpackage"][5] == "exact"
     assert rows["mobilevitv2_050-fp16.onnx"][2:] == ["❌ fail", "—", "—", "—", "—"]
     assert rows["swiftformer_l3-fp16.onnx"][2] == "⏭️ skip"

@@ -33,12 +33,13 @@ def test_long_text_is_cut_with_a_sign():
     ("value", "unit", "text"),
     [
         (None, "dB", "—"),
-        (0, "bytes", "0.0 kB"),
-        (99_999, "bytes", "100.0 kB"),
-        (13_250_000, "bytes", "13.2 MB"),
-        (1_890_000_000, "bytes", "1890 MB"),
+        (0, "bytes", "0 B"),
+        (99_999, "bytes", "99,999 B"),
+        (13_250_000, "bytes", "13.250 MB"),
+        (1_890_000_000, "bytes", "1,890.000 MB"),
         (0.7706, "share", "77.06 %"),
         (71.24, "dB", "71.2 dB"),
+        (float("inf"), "dB", "exact"),
         (0.71, "ms", "0.710 ms"),
         (214, "tensors", "214 tensors"),
         (3_475_360, "", "3,475,360"),
@@ -50,7 +51,7 @@ def test_figures(value, unit, text):
 
 def test_changes_have_a_sign():
     assert signed(0.014, "share") == "+1.40 pt"
-    assert signed(-2e6, "bytes") == "\u22122.00 MB"
+    assert signed(-2e6, "bytes") == "\u22122.000 MB"
     assert signed(0, "ms") == "="
     assert percent(100, 102) == "+2.00 %"
     assert percent(100, 50) == "\u221250.00 %"

@@ -103,13 +103,13 @@ def export(
         planned = _from_config(context, target, precision, out, force=force, switches=switches)
     else:
         described = Metadata(author=author, license=license, version=model_version, description=description)
-        shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
+        shape = {"input_size": size_of(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
         budgets = {"max_drift_db": max_drift, "min_agreement": min_agreement}
         made = {**to_plain(DEFAULTS), **shape, "min_ios": min_ios, "opset": opset, "ort": ort, **budgets, **switches}
         options = _options(target, precision, made, described)
         weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
         pictures = {"images": images, "calibration": calibration}
-        folder = (out or Path("dist")) / (name or _folder(model or "model"))
+        folder = (out or Path("dist")) / (name or folder_of(model or "model"))
         planned = [_request(model, folder, options, labels=labels, force=force, **weights, **pictures)]
     _run(planned, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
 
@@ -244,7 +244,8 @@ def _options(
         raise UsageError(reason or str(error), hint="see: swiftdeploy export --help") from error
 
 
-def _size(text: str | None) -> list[int] | None:
+def size_of(text: str | None) -> list[int] | None:
+    """[height, width] of what --size says. Raises UsageError for what is no size."""
     if text is None:
         return None
     parts = text.lower().split("x")
@@ -253,6 +254,6 @@ def _size(text: str | None) -> list[int] | None:
     return [int(parts[0]), int(parts[-1])]
 
 
-def _folder(model: str) -> str:
+def folder_of(model: str) -> str:
     """A folder's name for a model: what stands after the last colon, without what file systems dislike."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in model.rsplit(":", 1)[-1]) or "model"

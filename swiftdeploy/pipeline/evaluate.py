@@ -13,19 +13,17 @@ from swiftdeploy.bundle import ArtifactRecord, Manifest
 from swiftdeploy.errors import ModelError, UsageError
 from swiftdeploy.evaluation import spread, statistics
 from swiftdeploy.evaluation.answers import Answer
-from swiftdeploy.evaluation.classes import Classes
-from swiftdeploy.evaluation.dataset import DataSet, Example, Skipped, checked, read_csv, read_folder, subset
+from swiftdeploy.evaluation.dataset import DataSet, Example, Skipped, checked, subset
 from swiftdeploy.evaluation.decode import Exif
 from swiftdeploy.evaluation.journal import Journal, open_journal
 from swiftdeploy.evaluation.report import ORACLE, Budget, EvaluationReport, Row, Subset
+from swiftdeploy.pipeline.album import labelled
 from swiftdeploy.pipeline.evaluator import Setup, answer, forget
-from swiftdeploy.pipeline.labels import read_labels
 from swiftdeploy.pipeline.oracle import load_oracle
 from swiftdeploy.pipeline.verify import hashed
 from swiftdeploy.pipeline.versions import versions
 
 CHUNK = 8  # images a task: small enough to lose little when interrupted
-IN_ORDER = "sorted"
 _PRECISE = ("fp32", "auto", "fp16")
 
 
@@ -147,15 +145,8 @@ def _classes(manifest: Manifest) -> int:
 
 
 def _dataset(request: EvaluationRequest, manifest: Manifest, count: int) -> DataSet:
-    in_order = request.labels == IN_ORDER and not Path(IN_ORDER).is_file()
-    source = "" if in_order else request.labels
-    if not source and manifest.labels:
-        source = str(request.bundle / manifest.labels)
-    names = read_labels(source, classes=count) if source else ()
-    classes = Classes(count=count, names=names, in_order=in_order)
-    if request.images.is_file():
-        return read_csv(request.images, classes)
-    return read_folder(request.images, classes)
+    known = str(request.bundle / manifest.labels) if manifest.labels else ""
+    return labelled(request.images, request.labels or known, count)
 
 
 def _setup(request: EvaluationRequest, manifest: Manifest) -> Setup:

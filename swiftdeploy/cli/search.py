@@ -11,7 +11,7 @@ from swiftdeploy import console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
 from swiftdeploy.errors import UsageError
-from swiftdeploy.spec import ExportOptions, to_plain
+from swiftdeploy.spec import ExportOptions
 
 DEFAULTS = ExportOptions()
 
@@ -26,7 +26,7 @@ Drop = Annotated[
 ]
 Candidates = Annotated[
     list[str] | None,
-    typer.Option("--precision", "-p", metavar="SCHEME", help="What a weight may be stored in; default: all usual ones."),
+    typer.Option("--precision", "-p", metavar="SCHEME", help="What weights may be stored in; default: all usual."),
 ]
 Labels = Annotated[str, typer.Option("--labels", metavar="FILE|imagenet|sorted", help="What the folders' names mean.")]
 InputKind = Annotated[str, typer.Option("--input", metavar="tensor|image", help="As the export will have it.")]
@@ -63,12 +63,15 @@ def search(
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     from swiftdeploy.cli.export import folder_of, size_of
-    from swiftdeploy.pipeline import search as pipeline
+
+    with console.quiet():  # coremltools warns as it is imported
+        from swiftdeploy.pipeline import search as pipeline
+    from swiftdeploy.pipeline.search_request import SearchRequest
     from swiftdeploy.searches import Goal
 
     side = size_of(size)
     chosen = {"min_ios": min_ios, "input_kind": input_kind, "input_size": tuple(side) if side else None}
-    request = pipeline.SearchRequest(
+    request = SearchRequest(
         model=model,
         checkpoint=checkpoint,
         attention=attention,

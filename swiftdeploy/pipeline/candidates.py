@@ -76,9 +76,7 @@ def kept(base: Base, names: Sequence[str]) -> dict[str, str]:
     return {weight.name: plans[0].reasons[weight.name] for weight in base.weights if weight.name not in done}
 
 
-def options(
-    candidates: Sequence[Candidate], damage: Mapping[tuple[str, str], float]
-) -> Iterator[compress.Option]:
+def options(candidates: Sequence[Candidate], damage: Mapping[tuple[str, str], float]) -> Iterator[compress.Option]:
     """Every way to store every weight, with `damage` by (weight, scheme)."""
     for candidate in candidates:
         for weight, stored in candidate.stored.items():
@@ -113,4 +111,3 @@ def _candidate(base: Base, name: str, folder: Path) -> Candidate | None:
         dense={weight: dense[weight] for weight in plan.schemes},
         overhead=grown / len(records),
     )
-

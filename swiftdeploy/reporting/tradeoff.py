@@ -30,6 +30,8 @@ STYLE = {
     "svg.hashsalt": "swiftdeploy",
     "svg.fonttype": "path",
 }
+_LABEL = 9.0  # points
+_TARGET: dict[str, Any] = {"color": RED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "label": "target", "zorder": 0}
 # Where a label may stand beside its point, in font sizes, the best place first.
 _PLACES = ((0.6, 0.5), (0.6, -0.9), (-0.6, 0.5), (-0.6, -0.9), (0.0, 1.1), (0.0, -1.6), (1.4, 1.7), (-1.4, 1.7))
 _FARTHER = ((1.4, -2.3), (-1.4, -2.3), (0.0, 2.6), (0.0, -3.1), (2.4, 3.2), (-2.4, 3.2), (2.4, -3.8), (-2.4, -3.8))
@@ -74,7 +76,7 @@ def draw(report: SearchReport, folder: Path) -> tuple[Path, ...]:
 def _title(report: SearchReport) -> str:
     chosen, base = report.point(report.chosen), _base(report)
     return (
-        f"{report.model}: {report.recipe.name} is {_size(chosen.bytes)}, {chosen.bytes / base.bytes:.0%} of fp16, with "
+        f"{report.model}: {report.recipe.name} is {_size(chosen.bytes)}, {100 * chosen.bytes / base.bytes:.0f} % of fp16, with "
         f"{chosen.percent:.2f} % {_what(report)} ({chosen.low:.1f} to {chosen.high:.1f})"
     )
 
@@ -87,11 +89,10 @@ def _accuracy(axes: Axes, report: SearchReport) -> None:
     _points(axes, report, _percent)
     axes.set_ylabel(f"{_what(report)} on {report.images} images, %")
     oracle = 100.0 * report.oracle_right / report.images
-    axes.axhline(oracle, color=GREY, linewidth=0.8, zorder=0)
+    axes.axhline(oracle, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), label="oracle", zorder=0)
     if report.goal.max_drop is not None:
-        least = oracle - report.goal.max_drop
-        axes.axhline(least, color=RED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-    axes.legend(loc="lower right", frameon=False, fontsize=8.5)
+        axes.axhline(oracle - report.goal.max_drop, **_TARGET)
+    axes.legend(loc="lower right", frameon=False, fontsize=_LABEL)
 
 
 def _drift(axes: Axes, report: SearchReport) -> None:
@@ -123,7 +124,7 @@ def _points(axes: Axes, report: SearchReport, value: Callable[[Point], float]) -
         zorder=4,
     )
     if report.goal.target_bytes is not None:
-        axes.axvline(report.goal.target_bytes, color=RED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.axvline(report.goal.target_bytes, **_TARGET)
     axes.grid(axis="y", color="#e6e8eb", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.margins(x=0.06, y=0.16)
@@ -134,27 +135,21 @@ def _columns(points: Sequence[Point], value: Callable[[Point], float]) -> tuple[
 
 
 def _label(axes: Axes, report: SearchReport, value: Callable[[Point], float]) -> None:
-    """Name every uniform package, fp16 and the chosen one, each label where it covers no point and no other label."""
-    from matplotlib.transforms import Bbox
-
-    em = STYLE_SIZE = 9.0
-    scale = axes.figure.dpi / 72.0
-    spots = [axes.transData.transform((point.bytes, value(point))) for point in report.points]
-    taken = [Bbox.from_bounds(x - 4 * scale, y - 4 * scale, 8 * scale, 8 * scale) for x, y in spots]
-    named = [p for p in report.points if p.kind != "mixed" or p.name == report.chosen]
+    """Name every uniform package, fp16 and the chosen one, each label where it covers no point, line or other label."""
+    taken = _obstacles(axes)
+    named = [point for point in report.points if point.kind != "mixed" or point.name == report.chosen]
     for point in sorted(named, key=lambda p: p.name != report.chosen):
         chosen = point.name == report.chosen
         text = report.recipe.name if chosen else point.name
-        colour = RED if chosen else INK
         for dx, dy in (*_PLACES, *_FARTHER):
             note = axes.annotate(
                 text,
                 (point.bytes, value(point)),
-                xytext=(dx * em, dy * em),
+                xytext=(dx * _LABEL, dy * _LABEL),
                 textcoords="offset points",
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
-                fontsize=STYLE_SIZE,
-                color=colour,
+                fontsize=_LABEL,
+                color=RED if chosen else INK,
                 fontweight="bold" if chosen else "normal",
                 arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6} if abs(dy) > 1.2 else None,
             )
@@ -163,6 +158,21 @@ def _label(axes: Axes, report: SearchReport, value: Callable[[Point], float]) ->
                 taken.append(box)
                 break
             note.remove()
+
+
+def _obstacles(axes: Axes) -> list[Any]:
+    """Small boxes, in pixels, along every line and around every point of the axes."""
+    from matplotlib.transforms import Bbox
+
+    dot = 4 * axes.figure.dpi / 72.0
+    found = []
+    for line in axes.lines:
+        path: Any = line.get_transform().transform_path(line.get_path())
+        if line.get_linestyle() not in ("None", ""):
+            found += [Bbox.from_bounds(x - 1, y - 1, 2, 2) for x, y in path.interpolated(60).vertices]
+        if line.get_marker() not in ("None", ""):
+            found += [Bbox.from_bounds(x - dot, y - dot, 2 * dot, 2 * dot) for x, y in path.vertices]
+    return found
 
 
 def _box(note: Any) -> Any:

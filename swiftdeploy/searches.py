@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from swiftdeploy.errors import ArtifactError
 from swiftdeploy.recipe import Recipe
-from swiftdeploy.spec import to_plain
+from swiftdeploy.spec import from_plain, to_plain
 
 SCHEMA_VERSION = 1
 REPORT_NAME = "sensitivity.json"
@@ -105,3 +107,11 @@ class SearchReport:
 def text(report: SearchReport) -> str:
     """The document: the same report gives the same bytes."""
     return json.dumps(to_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_report(path: Path) -> SearchReport:
+    """The report that `text` wrote into a file. Raises ArtifactError for what is none."""
+    try:
+        return from_plain(SearchReport, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is no search's report: {error}", hint="search again") from error

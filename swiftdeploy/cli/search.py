@@ -46,6 +46,7 @@ def search(
     labels: Labels = "",
     limit: Annotated[int, typer.Option("--limit", help="At most so many images, each class with its share.")] = 500,
     seed: Annotated[int, typer.Option("--seed", help="Which images --limit chooses.")] = 0,
+    probe: Annotated[int, typer.Option("--probe", help="Images on which each weight is tried alone.")] = 64,
     min_ios: Annotated[int, typer.Option("--min-ios", help="15, 16, 17, 18 or 26.")] = DEFAULTS.min_ios,
     input_kind: InputKind = DEFAULTS.input_kind,
     size: Size = None,
@@ -82,6 +83,7 @@ def search(
         labels=labels,
         limit=limit,
         seed=seed,
+        probe=probe,
         name=name,
         options=ExportOptions(**chosen),  # type: ignore[arg-type]  # it checks them
         force=force,

@@ -34,7 +34,6 @@ from swiftdeploy.recipe import Recipe
 from swiftdeploy.reporting import tradeoff
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
 
-SENSITIVITY_IMAGES = 32  # the mean error over so many images' scores is steady; accuracy takes all
 PACKAGES = ".packages"
 NO_RECIPE = "allow more, add smaller schemes (-p, or --min-ios 18 for more of them), or fine-tune (docs/compression.md)"
 
@@ -119,7 +118,7 @@ def _search(request: SearchRequest, subject: Subject, album: Album, folder: Path
             trials.uniform(candidate)
             advance(1)
     _check_accuracy(request, trials)
-    known = _measured(pair, base, made, told)
+    known = _measured(pair, base, made, told, request.probe)
     before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
     trials.path = compress.mixes(before, candidates.options(made, known.damage), size)
     chosen = _walk(request, trials)
@@ -153,8 +152,10 @@ def _check_accuracy(request: SearchRequest, trials: Trials) -> None:
         )
 
 
-def _measured(pair: Pair, base: Base, made: tuple[Candidate, ...], told: Judge) -> Measured:
-    rows = np.linspace(0, len(told.album.names) - 1, min(SENSITIVITY_IMAGES, len(told.album.names)))
+def _measured(pair: Pair, base: Base, made: tuple[Candidate, ...], told: Judge, probe: int) -> Measured:
+    """Each weight alone on `probe` of the images, evenly chosen: accuracy is measured on all of them."""
+    last = len(told.album.names) - 1
+    rows = np.linspace(0, last, min(probe, last + 1))
     inputs = told.inputs(rows.round().astype(int))
     damage, peak = damages(pair.real.built, base, made, inputs)
     return Measured(base=base, candidates=made, damage=damage, peak=peak)
@@ -211,7 +212,7 @@ def _report(
         checkpoint_sha256=subject.loaded.provenance.sha256,
         dataset_sha256=album.digest,
         images=len(album.names),
-        sensitivity_images=min(SENSITIVITY_IMAGES, len(album.names)),
+        sensitivity_images=min(request.probe, len(album.names)),
         measure="agreement" if album.labels is None else "top1",
         oracle_right=trials.judge.oracle_right,
         goal=request.goal,

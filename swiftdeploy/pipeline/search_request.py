@@ -19,7 +19,8 @@ CANDIDATES = ("int8", "pal8", "pal6", "pal4", "pal3", "pal2", "int4", "pal4g16")
 class SearchRequest:
     """What to search. `goal` has one of its two set; `candidates` are schemes, none for those that the system reads.
 
-    `labels`, `limit` and `seed` are as in an evaluation. `options` are those of the export that will use the recipe.
+    `labels`, `limit` and `seed` are as in an evaluation, `probe` is on how many of the images each weight is tried
+    alone, and `options` are those of the export that will use the recipe.
     Raises UsageError for whatever contradicts itself.
     """
 
@@ -33,6 +34,7 @@ class SearchRequest:
     labels: str = ""
     limit: int = 500
     seed: int = 0
+    probe: int = 64
     name: str = "mixed"
     options: ExportOptions = field(default_factory=ExportOptions)
     force: bool = False
@@ -47,8 +49,9 @@ class SearchRequest:
             raise UsageError(f"--target-size {size} is no size", hint="give a number of bytes, such as 2MB")
         if drop is not None and not (math.isfinite(drop) and 0.0 <= drop <= 100.0):
             raise UsageError(f"--min-top1-drop {drop} is no loss of top-1", hint="give 0 to 100 points")
-        if self.limit < 1:
-            raise UsageError(f"--limit {self.limit} leaves no image", hint="use --limit 1 or more")
+        for option, count in (("--limit", self.limit), ("--probe", self.probe)):
+            if count < 1:
+                raise UsageError(f"{option} {count} leaves no image", hint=f"use {option} 1 or more")
         parse(f"{self.name}.toml")
         self._check_candidates()
 

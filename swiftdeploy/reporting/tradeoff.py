@@ -75,10 +75,9 @@ def draw(report: SearchReport, folder: Path) -> tuple[Path, ...]:
 
 def _title(report: SearchReport) -> str:
     chosen, base = report.point(report.chosen), _base(report)
-    return (
-        f"{report.model}: {report.recipe.name} is {_size(chosen.bytes)}, {100 * chosen.bytes / base.bytes:.0f} % of fp16, with "
-        f"{chosen.percent:.2f} % {_what(report)} ({chosen.low:.1f} to {chosen.high:.1f})"
-    )
+    size = f"{_size(chosen.bytes)}, {100 * chosen.bytes / base.bytes:.0f} % of fp16"
+    interval = f"{chosen.low:.1f} to {chosen.high:.1f}"
+    return f"{report.model}: {report.recipe.name} is {size}, with {chosen.percent:.2f} % {_what(report)} ({interval})"
 
 
 def _what(report: SearchReport) -> str:

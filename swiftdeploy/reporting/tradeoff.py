@@ -15,6 +15,7 @@ from swiftdeploy.searches import Point, SearchReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NAMES = ("pareto.png", "pareto.svg")
 INK, GREY, BLUE, RED, GREEN = "#1b1f24", "#8a929b", "#2f6fde", "#d0342c", "#1a7f4b"
@@ -28,7 +29,7 @@ STYLE = {
     "ytick.color": INK,
     "text.color": INK,
     "svg.hashsalt": "swiftdeploy",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
 }
 _LABEL = 9.0  # points
 _TARGET: dict[str, Any] = {"color": RED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "label": "target", "zorder": 0}
@@ -54,23 +55,30 @@ def draw(report: SearchReport, folder: Path) -> tuple[Path, ...]:
     check_library()
     with console.quiet():
         import matplotlib as mpl
-        from matplotlib.figure import Figure
 
         with mpl.rc_context(STYLE):
-            figure = Figure(figsize=(8.6, 7.4), layout="constrained")
-            upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-            figure.suptitle(_title(report), x=0.01, ha="left", fontsize=11, fontweight="bold")
-            _accuracy(upper, report)
-            _drift(lower, report)
-            figure.draw_without_rendering()  # labels are placed where the axes have come to stand
-            for axes, value in ((upper, _percent), (lower, _decibels)):
-                _label(axes, report, value)
+            figure = figure_of(report)
             paths = tuple(folder / name for name in NAMES)
             for path in paths:
                 # Neither the day nor the library's version belongs into a picture of numbers.
                 about = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
                 figure.savefig(path, dpi=150, metadata=about)
     return paths
+
+
+def figure_of(report: SearchReport) -> Figure:
+    """Accuracy above, drift below, over one axis of bytes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.6, 7.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure.suptitle(_title(report), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    _accuracy(upper, report)
+    _drift(lower, report)
+    figure.draw_without_rendering()  # labels are placed where the axes have come to stand
+    for axes, value in ((upper, _percent), (lower, _decibels)):
+        _label(axes, report, value)
+    return figure
 
 
 def _title(report: SearchReport) -> str:

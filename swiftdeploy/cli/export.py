@@ -136,7 +136,9 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         _show_plan(planned, json=json)
         return
     from swiftdeploy.cli import render
+    from swiftdeploy.cli.accuracy import recommendation
     from swiftdeploy.pipeline.export import export as run_export
+    from swiftdeploy.pipeline.recommending import recommended
 
     results = []
     for request in planned:
@@ -145,7 +147,17 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
             sign(request.destination)
     if json:
         output.document(
-            {"bundles": [{"path": str(r.bundle), "manifest": r.manifest, "seconds": r.seconds} for r in results]}
+            {
+                "bundles": [
+                    {
+                        "path": str(r.bundle),
+                        "manifest": r.manifest,
+                        "seconds": r.seconds,
+                        "recommendation": recommended(r.manifest),
+                    }
+                    for r in results
+                ]
+            }
         )
         return
     for result in results:
@@ -161,6 +173,9 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         console.note(render.UNITS)
         if any(artifact.compression is not None for artifact in result.manifest.artifacts):
             screen.print(render.choice(result.manifest, width=screen.width))
+            advice = recommended(result.manifest)
+            if advice is not None:
+                screen.print(escape(recommendation(advice)))
             console.note(render.choice_notes(result.manifest))
 
 

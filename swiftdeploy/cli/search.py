@@ -114,7 +114,7 @@ def _print(report: Any, request: Any, *, every: bool) -> None:
     screen.print()
     screen.print(tradeoff.points(report, width=screen.width))
     for line in tradeoff.conclusion(report):
-        screen.print(console.plain(line), soft_wrap=True)
+        screen.print(console.plain(line))
     recipe = request.destination / f"{request.name}.toml"
     for path in (recipe, request.destination / "sensitivity.json", request.destination / "pareto.png"):
         screen.print(console.plain(str(path)), soft_wrap=True)

@@ -16,6 +16,7 @@ from swiftdeploy.evaluation.answers import Answer
 from swiftdeploy.evaluation.dataset import DataSet, Example, Skipped, checked, subset
 from swiftdeploy.evaluation.decode import Exif
 from swiftdeploy.evaluation.journal import Journal, open_journal
+from swiftdeploy.evaluation.recommend import TOLERANCE, Contender, Recommendation, recommend
 from swiftdeploy.evaluation.report import ORACLE, Budget, EvaluationReport, Row, Subset
 from swiftdeploy.pipeline.album import labelled
 from swiftdeploy.pipeline.evaluator import Setup, answer, forget
@@ -230,14 +231,16 @@ def _spread(prepared: Prepared, chunks: Sequence[Sequence[Example]]) -> Iterator
 
 def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skipped, ...]) -> EvaluationReport:
     request, manifest, setup = prepared.request, prepared.manifest, prepared.setup
-    precisions = {a.path: str(a.precision) for a in manifest.artifacts}
-    subjects = {ORACLE: "fp32", **precisions} if request.checkpoint is not None else precisions
+    subjects = {a.path: (str(a.precision), a.bytes) for a in manifest.artifacts}
+    if request.checkpoint is not None:
+        subjects = {ORACLE: ("fp32", 0), **subjects}
     rows = tuple(
         Row(
             precision=precision,
+            bytes=size,
             figures=statistics.figures(answers, name, setup.reference, classes=prepared.classes),
         )
-        for name, precision in subjects.items()
+        for name, (precision, size) in subjects.items()
     )
     part = None
     if request.limit is not None:
@@ -261,6 +264,28 @@ def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skippe
         rows=rows,
         differences=statistics.differences(answers),
         budgets=_budgets(request, rows, setup.reference),
+        recommendation=_recommendation(prepared, rows),
+    )
+
+
+def _recommendation(prepared: Prepared, rows: Sequence[Row]) -> Recommendation:
+    """What to ship, by the labels; of untrained weights these say nothing, and nothing is recommended."""
+    request, name = prepared.request, prepared.setup.reference
+    if prepared.manifest.provenance.weights == "untrained":
+        return Recommendation(
+            artifact="", reason="the weights are untrained, and accuracy says nothing", tolerance=TOLERANCE
+        )
+    reference = next(row.figures.top1 for row in rows if row.figures.subject == name)
+    return recommend(
+        [
+            Contender(name=row.figures.subject, bytes=row.bytes, right=row.figures.top1.count)
+            for row in rows
+            if row.figures.subject != ORACLE
+        ],
+        reference="the oracle" if name == ORACLE else name,
+        right=reference.count,
+        images=reference.of,
+        tolerance=request.max_top1_drop,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from swiftdeploy.cli import accuracy
+from swiftdeploy.evaluation.recommend import Recommendation
 from swiftdeploy.evaluation.report import EvaluationReport
 from swiftdeploy.evaluation.statistics import Difference
 from swiftdeploy.spec import from_plain
@@ -78,6 +79,18 @@ def umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_one_artifact_is_recommended(cli, wanted, document):
+    said = " ".join(cli(*wanted).out.split())
+    assert (
+        "recommended: swiftformer_digits-fp16.mlpackage, the smallest of 2 Core ML artifacts within 0.5 points" in said
+    )
+    assert said.endswith("one of 10 images is 10.0 points, so that more of them would say more")
+    found = document["recommendation"]
+    assert (found["artifact"], found["tolerance"]) == ("swiftformer_digits-fp16.mlpackage", 0.5)
+    none = Recommendation(artifact="", reason="none of 2 is close", tolerance=0.5)
+    assert accuracy.recommendation(none) == "no recommendation: none of 2 is close"
 
 
 def test_a_broken_budget_is_exit_6_after_the_table(cli, wanted):

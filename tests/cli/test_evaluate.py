@@ -42,11 +42,12 @@ def test_the_table_fits(cli, wanted, monkeypatch, columns):
     lines = answer.out.splitlines()
     assert max(map(len, lines)) <= columns
     assert lines[0] == "10 images of 360, seed 0, 10 classes"
-    assert [line[:11] for line in lines[2:-1]] == ["oracle fp32", *(a.ljust(11) for a in ARTIFACTS)]
+    alike = lines.index("all images are answered alike")
+    assert [line[:11] for line in lines[2:alike]] == ["oracle fp32", *(a.ljust(11) for a in ARTIFACTS)]
     assert lines[2].split()[2:5] == ["100.00", "72.2-100.0", "100.00"]
     assert "reference" in lines[2]
     assert not any("…" in line for line in lines)
-    assert lines[-1] == "all images are answered alike"
+    assert lines[alike + 1].startswith("recommended: swiftformer_digits-fp16.mlpackage,")
     assert "0 is 0, 9 is 9" in answer.err
     assert "evaluating: " in answer.err
 
@@ -83,9 +84,7 @@ def umask():
 
 def test_one_artifact_is_recommended(cli, wanted, document):
     said = " ".join(cli(*wanted).out.split())
-    assert (
-        "recommended: swiftformer_digits-fp16.mlpackage, the smallest of 2 Core ML artifacts within 0.5 points" in said
-    )
+    assert "recommended: swiftformer_digits-fp16.mlpackage, the smallest of 2 Core ML artifacts within " in said
     assert said.endswith("one of 10 images is 10.0 points, so that more of them would say more")
     found = document["recommendation"]
     assert (found["artifact"], found["tolerance"]) == ("swiftformer_digits-fp16.mlpackage", 0.5)

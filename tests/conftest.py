@@ -289,3 +289,62 @@ def convert(ct, tmp_path):
         return path
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def tradeoff():
+    """A search's report made by hand: nine packages, the chosen one a mix of 250,000 bytes."""
+    from swiftdeploy.compress import front, recipe_of
+    from swiftdeploy.searches import Damage, Goal, Point, SearchReport, Sensitivity
+
+    rows = (
+        ("pal2", "uniform", 240_000, 300, 14.0, None),
+        ("mix-40", "mixed", 250_000, 355, 24.0, {"pal2": 1, "pal4": 1}),
+        ("mix-30", "mixed", 290_000, 358, 33.0, {"pal4": 2}),
+        ("pal4", "uniform", 332_000, 359, 35.0, None),
+        ("pal4g16", "uniform", 336_000, 359, 36.0, None),
+        ("int4", "uniform", 348_000, 358, 43.0, None),
+        ("int8", "uniform", 495_000, 360, 65.0, None),
+        ("pal8", "uniform", 503_000, 360, 66.0, None),
+        ("fp16", "base", 803_000, 360, 80.0, None),
+    )
+    points = tuple(
+        Point(
+            name=name,
+            kind=kind,
+            bytes=size,
+            sha256="00",
+            right=right,
+            percent=right / 3.6,
+            low=right / 3.6 - 2,
+            high=min(100.0, right / 3.6 + 1),
+            drift_db=drift,
+            predicted_bytes=size + 10 if schemes else None,
+            schemes=schemes,
+        )
+        for name, kind, size, right, drift, schemes in rows
+    )
+    damages = tuple(
+        Damage(scheme=scheme, bytes=size, psnr_db=db)
+        for scheme, size, db in (("int8", 512, None), ("pal4", 256, 51.25), ("pal4g16", 300, 52.5), ("pal2", 128, 31.0))
+    )
+    weights = ("network_4_1_local_representation_pwconv1_weight", "head_weight")
+    return SearchReport(
+        schema=1,
+        model="tiny",
+        checkpoint_sha256="00",
+        dataset_sha256="11",
+        images=360,
+        sensitivity_images=64,
+        measure="top1",
+        oracle_right=360,
+        goal=Goal(target_bytes=260_000),
+        min_ios=18,
+        candidates=("int8", "pal4", "pal4g16", "pal2"),
+        points=points,
+        front=tuple(points[index].name for index in front([(p.bytes, p.right) for p in points])),
+        chosen="mix-40",
+        recipe=recipe_of("mixed", {weights[0]: "pal2", weights[1]: "pal4"}),
+        sensitivities=tuple(Sensitivity(weight=w, shape=(32, 16), bytes=1024, damages=damages) for w in weights),
+        kept={"stem_weight": "it has 216 values, no more than 2048"},
+    )

@@ -9,8 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
-    **dict.fromkeys(("errors", "precision", "quantization", "recipe", "spec", "report", "runs", "schema", "config"), 0),
-    **dict.fromkeys(("catalog", "console", "axis"), 0),
+    **dict.fromkeys(
+        ("errors", "precision", "quantization", "recipe", "spec", "report", "runs", "searches", "schema"), 0
+    ),
+    **dict.fromkeys(("config", "catalog", "console", "axis"), 0),
     **dict.fromkeys(("mil", "capture", "canonical", "scheduler"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness", "evaluation", "reporting"), 3),

@@ -7,6 +7,7 @@ from rich.table import Table
 from swiftdeploy import console
 from swiftdeploy.cli.render import label
 from swiftdeploy.cli.table import ROOMY, table_of
+from swiftdeploy.evaluation.recommend import Recommendation
 from swiftdeploy.evaluation.report import ORACLE, EvaluationReport, Row
 from swiftdeploy.evaluation.statistics import Against, Difference
 
@@ -58,6 +59,11 @@ def difference(report: EvaluationReport, found: Difference) -> str:
         said.setdefault(class_name(report, found.best[row.figures.subject]), []).append(subject(row))
     answers = "; ".join(f"{name}: {', '.join(who)}" for name, who in said.items())
     return console.plain(f"{found.name} is {class_name(report, found.label)} - {answers}")
+
+
+def recommendation(found: Recommendation) -> str:
+    """What to ship and why, in one line."""
+    return f"recommended: {found.artifact}, {found.reason}" if found.artifact else f"no recommendation: {found.reason}"
 
 
 def class_name(report: EvaluationReport, index: int) -> str:

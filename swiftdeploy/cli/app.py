@@ -22,6 +22,7 @@ from swiftdeploy.cli.models import models
 from swiftdeploy.cli.pack import pack
 from swiftdeploy.cli.run import run as run_matrix
 from swiftdeploy.cli.schema import schema
+from swiftdeploy.cli.search import search
 from swiftdeploy.cli.sign import sign
 from swiftdeploy.cli.verify import verify
 from swiftdeploy.errors import SwiftdeployError, UsageError
@@ -52,7 +53,7 @@ def top(
     """Trained PyTorch checkpoints become verified Core ML and ONNX bundles for iPhone."""
 
 
-for command in (export, verify, inspect, evaluate, diff, sign, pack, bench, models, doctor, schema, init):
+for command in (export, verify, inspect, evaluate, search, diff, sign, pack, bench, models, doctor, schema, init):
     app.command()(command)
 app.command("run")(run_matrix)
 app.add_typer(harness)

@@ -145,6 +145,7 @@ def _print(report: Any, *, every: bool) -> None:
     screen.print(f"{differing} images are not answered alike{where}" if differing else "all images are answered alike")
     for one in report.differences if every else ():
         screen.print(accuracy.difference(report, one), soft_wrap=True)
+    screen.print(console.plain(accuracy.recommendation(report.recommendation)))
     for skipped in report.skipped if every else report.skipped[:SHOWN]:
         console.note(f"[yellow]·[/yellow] skipped: {console.plain(f'{skipped.name}: {skipped.reason}')}")
     if len(report.skipped) > SHOWN and not every:

@@ -106,14 +106,14 @@ def export(
         planned = _from_config(context, target, precision, out, force=force, switches=switches)
     else:
         described = Metadata(author=author, license=license, version=model_version, description=description)
-        shape = {"input_size": _size(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
+        shape = {"input_size": size_of(size), "input_kind": input_kind, "batch": batch, "dynamic_batch": dynamic_batch}
         budgets = {"max_drift_db": max_drift, "min_agreement": min_agreement}
         onnx = {"opset": opset, "ort": ort, "int8": to_plain(read_int8(int8 or ()))}
         made = {**to_plain(DEFAULTS), **shape, "min_ios": min_ios, **onnx, **budgets, **switches}
         options = _options(target, precision, made, described)
         weights = {"checkpoint": checkpoint, "untrained": untrained, "attention": attention}
         pictures = {"images": images, "calibration": calibration}
-        folder = (out or Path("dist")) / (name or _folder(model or "model"))
+        folder = (out or Path("dist")) / (name or folder_of(model or "model"))
         planned = [_request(model, folder, options, labels=labels, force=force, **weights, **pictures)]
     _run(planned, _signer(sign_key, passphrase_env, passphrase_file), json=json, dry_run=dry_run)
 
@@ -140,7 +140,9 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         _show_plan(planned, json=json)
         return
     from swiftdeploy.cli import render
+    from swiftdeploy.cli.accuracy import recommendation
     from swiftdeploy.pipeline.export import export as run_export
+    from swiftdeploy.pipeline.recommending import recommended
 
     results = []
     for request in planned:
@@ -149,7 +151,17 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
             sign(request.destination)
     if json:
         output.document(
-            {"bundles": [{"path": str(r.bundle), "manifest": r.manifest, "seconds": r.seconds} for r in results]}
+            {
+                "bundles": [
+                    {
+                        "path": str(r.bundle),
+                        "manifest": r.manifest,
+                        "seconds": r.seconds,
+                        "recommendation": recommended(r.manifest),
+                    }
+                    for r in results
+                ]
+            }
         )
         return
     for result in results:
@@ -165,6 +177,9 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         console.note(render.UNITS)
         if any(artifact.compression is not None for artifact in result.manifest.artifacts):
             screen.print(render.choice(result.manifest, width=screen.width))
+            advice = recommended(result.manifest)
+            if advice is not None:
+                screen.print(escape(recommendation(advice)))
             console.note(render.choice_notes(result.manifest))
 
 
@@ -248,7 +263,8 @@ def _options(
         raise UsageError(reason or str(error), hint="see: swiftdeploy export --help") from error
 
 
-def _size(text: str | None) -> list[int] | None:
+def size_of(text: str | None) -> list[int] | None:
+    """[height, width] of what --size says. Raises UsageError for what is no size."""
     if text is None:
         return None
     parts = text.lower().split("x")
@@ -257,6 +273,6 @@ def _size(text: str | None) -> list[int] | None:
     return [int(parts[0]), int(parts[-1])]
 
 
-def _folder(model: str) -> str:
+def folder_of(model: str) -> str:
     """A folder's name for a model: what stands after the last colon, without what file systems dislike."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in model.rsplit(":", 1)[-1]) or "model"

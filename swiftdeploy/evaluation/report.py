@@ -11,6 +11,7 @@ from typing import Literal
 
 from swiftdeploy.evaluation.dataset import Skipped
 from swiftdeploy.evaluation.decode import Exif
+from swiftdeploy.evaluation.recommend import Recommendation
 from swiftdeploy.evaluation.statistics import Difference, Figures
 from swiftdeploy.spec import Preprocessing
 
@@ -28,9 +29,10 @@ class Subset:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One subject's figures, with the artifact's precision; the oracle's is fp32."""
+    """One subject's figures, with the artifact's precision and bytes; the oracle is fp32, and no file."""
 
     precision: str
+    bytes: int
     figures: Figures
 
 
@@ -69,3 +71,4 @@ class EvaluationReport:
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     budgets: tuple[Budget, ...]
+    recommendation: Recommendation

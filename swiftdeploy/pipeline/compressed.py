@@ -7,9 +7,10 @@ judged only where a budget was given.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from swiftdeploy import bundle, compress, console
 from swiftdeploy.errors import ConversionError
@@ -31,6 +32,7 @@ from swiftdeploy.runtimes import Runtime, open_artifact, run_samples
 from swiftdeploy.spec import ExportOptions
 
 Arrays = Mapping[str, NDArray[Any]]
+Places = Mapping[str, tuple[Tensor, ...]]  # by the package's tensor: the module's, which it is written into
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,21 +172,50 @@ def with_weights(built: Built, before: Arrays, changed: Arrays) -> nn.Module:
     """
     with console.quiet():  # a graph's copy warns of what torch deprecates in itself
         module = copy.deepcopy(built.module)
+    _write(places(module, built, before), before, changed)
+    return module
+
+
+def places(module: nn.Module, built: Built, before: Arrays) -> Places:
+    """Where `module`, that of `built` or its copy, holds each tensor of the uncompressed package."""
     homes = _homes(built.constants, before)
-    missing = set(changed) - set(homes.values())
+    found: dict[str, tuple[Tensor, ...]] = {}
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        home = homes.get(name.replace(".", "_"))
+        if home is not None:
+            found[home] = (*found.get(home, ()), tensor)
+    return found
+
+
+@contextlib.contextmanager
+def swapped(where: Places, before: Arrays, changed: Arrays) -> Iterator[None]:
+    """The module behind `where` computes with `changed` inside the block. Raises as `with_weights` does.
+
+    In place, since a copy of the module for each tensor of each scheme would take longer than running it.
+    """
+    tensors = [tensor for name in changed for tensor in where.get(name, ())]
+    kept = [tensor.clone() for tensor in tensors]
+    try:
+        _write(where, before, changed)
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(tensors, kept, strict=True):
+                tensor.copy_(value)
+
+
+def _write(where: Places, before: Arrays, changed: Arrays) -> None:
+    missing = set(changed) - set(where)
     if missing:
         raise ConversionError(
             f"{min(missing)} is compressed, and no constant of the module has its values",
             hint="name it in a recipe file as fp16; please report it with the model",
         )
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            home = homes.get(name.replace(".", "_"), "")
-            if home in changed:
-                laid = _laid_out(changed[home], before[home], tensor.numpy())
+        for name, value in changed.items():
+            for tensor in where[name]:
+                laid = _laid_out(value, before[name], tensor.numpy())
                 tensor.copy_(torch.from_numpy(laid.astype(np.float32)))
-    return module
 
 
 def _outputs(name: str, runtime: Runtime, variant: Variant, precision: str, found: Arrays | None) -> Leg:

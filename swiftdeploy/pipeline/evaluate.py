@@ -13,19 +13,18 @@ from swiftdeploy.bundle import ArtifactRecord, Manifest
 from swiftdeploy.errors import ModelError, UsageError
 from swiftdeploy.evaluation import spread, statistics
 from swiftdeploy.evaluation.answers import Answer
-from swiftdeploy.evaluation.classes import Classes
-from swiftdeploy.evaluation.dataset import DataSet, Example, Skipped, checked, read_csv, read_folder, subset
+from swiftdeploy.evaluation.dataset import DataSet, Example, Skipped, checked, subset
 from swiftdeploy.evaluation.decode import Exif
 from swiftdeploy.evaluation.journal import Journal, open_journal
+from swiftdeploy.evaluation.recommend import TOLERANCE, Contender, Recommendation, recommend
 from swiftdeploy.evaluation.report import ORACLE, Budget, EvaluationReport, Row, Subset
+from swiftdeploy.pipeline.album import labelled
 from swiftdeploy.pipeline.evaluator import Setup, answer, forget
-from swiftdeploy.pipeline.labels import read_labels
 from swiftdeploy.pipeline.oracle import load_oracle
 from swiftdeploy.pipeline.verify import hashed
 from swiftdeploy.pipeline.versions import versions
 
 CHUNK = 8  # images a task: small enough to lose little when interrupted
-IN_ORDER = "sorted"
 _PRECISE = ("fp32", "auto", "fp16")
 
 
@@ -147,15 +146,8 @@ def _classes(manifest: Manifest) -> int:
 
 
 def _dataset(request: EvaluationRequest, manifest: Manifest, count: int) -> DataSet:
-    in_order = request.labels == IN_ORDER and not Path(IN_ORDER).is_file()
-    source = "" if in_order else request.labels
-    if not source and manifest.labels:
-        source = str(request.bundle / manifest.labels)
-    names = read_labels(source, classes=count) if source else ()
-    classes = Classes(count=count, names=names, in_order=in_order)
-    if request.images.is_file():
-        return read_csv(request.images, classes)
-    return read_folder(request.images, classes)
+    known = str(request.bundle / manifest.labels) if manifest.labels else ""
+    return labelled(request.images, request.labels or known, count)
 
 
 def _setup(request: EvaluationRequest, manifest: Manifest) -> Setup:
@@ -239,14 +231,16 @@ def _spread(prepared: Prepared, chunks: Sequence[Sequence[Example]]) -> Iterator
 
 def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skipped, ...]) -> EvaluationReport:
     request, manifest, setup = prepared.request, prepared.manifest, prepared.setup
-    precisions = {a.path: str(a.precision) for a in manifest.artifacts}
-    subjects = {ORACLE: "fp32", **precisions} if request.checkpoint is not None else precisions
+    subjects = {a.path: (str(a.precision), a.bytes) for a in manifest.artifacts}
+    if request.checkpoint is not None:
+        subjects = {ORACLE: ("fp32", 0), **subjects}
     rows = tuple(
         Row(
             precision=precision,
+            bytes=size,
             figures=statistics.figures(answers, name, setup.reference, classes=prepared.classes),
         )
-        for name, precision in subjects.items()
+        for name, (precision, size) in subjects.items()
     )
     part = None
     if request.limit is not None:
@@ -270,6 +264,28 @@ def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skippe
         rows=rows,
         differences=statistics.differences(answers),
         budgets=_budgets(request, rows, setup.reference),
+        recommendation=_recommendation(prepared, rows),
+    )
+
+
+def _recommendation(prepared: Prepared, rows: Sequence[Row]) -> Recommendation:
+    """What to ship, by the labels; of untrained weights these say nothing, and nothing is recommended."""
+    request, name = prepared.request, prepared.setup.reference
+    if prepared.manifest.provenance.weights == "untrained":
+        return Recommendation(
+            artifact="", reason="the weights are untrained, and accuracy says nothing", tolerance=TOLERANCE
+        )
+    reference = next(row.figures.top1 for row in rows if row.figures.subject == name)
+    return recommend(
+        [
+            Contender(name=row.figures.subject, bytes=row.bytes, right=row.figures.top1.count)
+            for row in rows
+            if row.figures.subject != ORACLE
+        ],
+        reference="the oracle" if name == ORACLE else name,
+        right=reference.count,
+        images=reference.of,
+        tolerance=request.max_top1_drop,
     )
 
 

@@ -77,7 +77,7 @@ def load_subject(request: ExportRequest) -> Subject:
     given = request.calibration
     calibration = read_calibration(given, side, preprocessing) if given is not None else ()
     example = torch.from_numpy(to_input([samples[0].image] * request.options.batch, preprocessing, "tensor"))
-    classes = _classes(loaded.module, example)
+    classes = class_count(loaded.module, example)
     labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
     return Subject(
         request=request,
@@ -137,7 +137,7 @@ def _for_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
     )
 
 
-def _classes(module: nn.Module, example: torch.Tensor) -> int:
+def class_count(module: nn.Module, example: torch.Tensor) -> int:
     """How many scores a classifier gives, 0 for a model that is none. Raises ModelError where the model fails."""
     try:
         with torch.no_grad():

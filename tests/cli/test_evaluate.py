@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from swiftdeploy.cli import accuracy
+from swiftdeploy.evaluation.recommend import Recommendation
 from swiftdeploy.evaluation.report import EvaluationReport
 from swiftdeploy.evaluation.statistics import Difference
 from swiftdeploy.spec import from_plain
@@ -41,11 +42,12 @@ def test_the_table_fits(cli, wanted, monkeypatch, columns):
     lines = answer.out.splitlines()
     assert max(map(len, lines)) <= columns
     assert lines[0] == "10 images of 360, seed 0, 10 classes"
-    assert [line[:11] for line in lines[2:-1]] == ["oracle fp32", *(a.ljust(11) for a in ARTIFACTS)]
+    alike = lines.index("all images are answered alike")
+    assert [line[:11] for line in lines[2:alike]] == ["oracle fp32", *(a.ljust(11) for a in ARTIFACTS)]
     assert lines[2].split()[2:5] == ["100.00", "72.2-100.0", "100.00"]
     assert "reference" in lines[2]
     assert not any("…" in line for line in lines)
-    assert lines[-1] == "all images are answered alike"
+    assert lines[alike + 1].startswith("recommended: swiftformer_digits-fp16.mlpackage,")
     assert "0 is 0, 9 is 9" in answer.err
     assert "evaluating: " in answer.err
 
@@ -78,6 +80,16 @@ def umask():
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_one_artifact_is_recommended(cli, wanted, document):
+    said = " ".join(cli(*wanted).out.split())
+    assert "recommended: swiftformer_digits-fp16.mlpackage, the smallest of 2 Core ML artifacts within " in said
+    assert said.endswith("one of 10 images is 10.0 points, so that more of them would say more")
+    found = document["recommendation"]
+    assert (found["artifact"], found["tolerance"]) == ("swiftformer_digits-fp16.mlpackage", 0.5)
+    none = Recommendation(artifact="", reason="none of 2 is close", tolerance=0.5)
+    assert accuracy.recommendation(none) == "no recommendation: none of 2 is close"
 
 
 def test_a_broken_budget_is_exit_6_after_the_table(cli, wanted):

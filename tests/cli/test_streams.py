@@ -31,6 +31,7 @@ def test_stdout_is_one_document(digits_elsewhere):
     (found,) = json.loads(process.stdout)["bundles"]
     assert found["path"] == str(bundle)
     assert found["manifest"]["model"]["name"] == "swiftformer_digits"
+    assert found["recommendation"] is None
     assert set(found["seconds"]) == {"load", "fuse", "convert", "verify", "bundle"}
 
 

@@ -1,5 +1,6 @@
 """Compressed artifacts of the digits checkpoint, from the export to the held-out images."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -20,6 +21,7 @@ from swiftdeploy.pipeline.against import verify_against
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.harness import harness_models
 from swiftdeploy.pipeline.inspection import look
+from swiftdeploy.pipeline.recommending import recommended
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject, truth_of
 from swiftdeploy.pipeline.verify import verify_bundle
@@ -220,6 +222,27 @@ def test_the_table_fits_80_columns_and_tells_fidelity_from_drift(compressed):
     assert int8[6:] == ["100.0%", "pass"]
     assert max(map(len, lines)) <= 80
     assert "on 16 of your images" in render.choice_notes(manifest)
+
+
+def test_one_is_recommended_by_the_images_of_the_export(compressed, records):
+    manifest = read_bundle(compressed).manifest
+    found = recommended(manifest)
+    assert found.artifact == min(records.values(), key=lambda record: record.bytes).path
+    assert "the smallest of 4 Core ML artifacts within 0.5 points of the oracle's answers" in found.reason
+    assert "one of 16 images is 6.2 points" in found.reason
+
+    def missing_one(record):
+        """The same artifact, had it answered one image of 16 otherwise."""
+        images = tuple(dataclasses.replace(output, top1=0.9375) for output in record.parity.drift.images)
+        drift = dataclasses.replace(record.parity.drift, images=images)
+        return dataclasses.replace(record, parity=dataclasses.replace(record.parity, drift=drift))
+
+    fp16, *worse = (record if name == "fp16" else missing_one(record) for name, record in records.items())
+    assert recommended(dataclasses.replace(manifest, artifacts=(fp16, *worse))).artifact == fp16.path
+    none = recommended(dataclasses.replace(manifest, artifacts=tuple(worse)))
+    assert none.artifact == ""
+    assert "the closest, swiftformer_digits-mixed.mlpackage, has 93.75 %" in none.reason
+    assert recommended(dataclasses.replace(manifest, artifacts=(records["fp16"],))) is None, "nothing was compressed"
 
 
 def test_the_harness_holds_each_to_its_own_answers(compressed, records):

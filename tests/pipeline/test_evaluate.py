@@ -142,6 +142,19 @@ def test_without_a_checkpoint_the_most_precise_artifact_is_the_reference(digits_
     assert (found.subset.limit, found.subset.seed, found.subset.of) == (12, 3, 40)
 
 
+def test_the_smallest_that_is_as_good_is_recommended(report, lean_report, digits_bundle):
+    assert report.recommendation.artifact == FP16
+    size = sum(path.stat().st_size for path in (digits_bundle / FP16).rglob("*") if path.is_file())
+    assert {row.figures.subject: row.bytes for row in report.rows} == {
+        "oracle": 0,
+        **{record.path: record.bytes for record in bundle.read_bundle(digits_bundle).manifest.artifacts},
+    }
+    share = by_name(report)[FP16].top1
+    assert f"{size:,} bytes, {share.percent:.2f} % (95 %: {share.low:.1f} to " in report.recommendation.reason
+    assert "the oracle's top-1" in report.recommendation.reason
+    assert lean_report.recommendation.artifact == HALF, "there are no packages"
+
+
 def test_which_artifact_is_the_most_precise(digits_bundle):
     artifacts = bundle.read_manifest(digits_bundle).artifacts
     assert most_precise(artifacts).path == ONNX
@@ -316,6 +329,7 @@ def test_an_untrained_bundle_has_no_checkpoint(export_to, noisy, checkpoint):
     with pytest.raises(CheckpointError, match="made of untrained weights"):
         prepare(EvaluationRequest(bundle=made.bundle, images=noisy[0], checkpoint=checkpoint))
     found = evaluate(EvaluationRequest(bundle=made.bundle, images=noisy[0], limit=8))
+    assert (found.recommendation.artifact, found.weights) == ("", "untrained")
     assert found.weights == "untrained"
 
 

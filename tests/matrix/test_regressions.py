@@ -14,7 +14,18 @@ import torch
 
 from swiftdeploy.runs import load_run_schema, read_run
 
-INIT = ("init", "digits.pth", "-m", "swiftformer_digits", "--attention", "token_l2", "--name", "digits")
+INIT = (
+    "init",
+    "digits.pth",
+    "-m",
+    "swiftformer_digits",
+    "--attention",
+    "token_l2",
+    "--name",
+    "digits",
+    "--calibration",
+    "images",
+)
 PRECISIONS = ("fp16", "fp32", "int8")
 BUDGETS = """
 [models.digits.budgets]

@@ -44,12 +44,21 @@ def bundle(weights, shared):
 
 @pytest.fixture(scope="module")
 def compressed(weights, shared):
-    """The int8 package, unverified for the same reason."""
+    """The int8 package and the int8 .onnx file, unverified for the same reason; ranges are of other photographs."""
+    skimage, sklearn = pytest.importorskip("skimage.data"), pytest.importorskip("sklearn.datasets")
 
     def make(folder):
-        options = ExportOptions(precisions=("int8",), verify=False)
+        others = [skimage.rocket(), skimage.astronaut(), *map(sklearn.load_sample_image, ("china.jpg", "flower.jpg"))]
+        (folder / "calibration").mkdir()
+        for number, picture in enumerate(others):
+            Image.fromarray(picture).save(folder / "calibration" / f"{number}.png")
+            Image.fromarray(picture[:, ::-1][: len(picture) // 2]).save(folder / "calibration" / f"{number}-part.png")
         request = ExportRequest(
-            model="efficientnet_lite0", checkpoint=str(weights), destination=folder / "lite0", options=options
+            model="efficientnet_lite0",
+            checkpoint=str(weights),
+            destination=folder / "lite0",
+            calibration=folder / "calibration",
+            options=ExportOptions(targets=("coreml", "onnx"), precisions=("int8",), verify=False),
         )
         export(request)
 
@@ -172,17 +181,21 @@ def test_top1_of_fp16_and_int8_on_crops(bundle, compressed, weights, crops):
     oracle = logits.numpy().argmax(1)
     half = answers(bundle / "efficientnet_lite0-fp16.mlpackage", images)
     eight = answers(compressed / "efficientnet_lite0-int8.mlpackage", images)
+    session = onnxruntime.InferenceSession(str(compressed / "efficientnet_lite0-int8.onnx"))
+    feeds = ({session.get_inputs()[0].name: image[None]} for image in images)
+    integers = np.concatenate([session.run(None, feed)[0] for feed in feeds]).argmax(1)
     assert np.array_equal(half, oracle)
 
     labelled = [row for row, shown in enumerate(classes) if shown]
     right = {
         name: sum(found[row] in classes[row] for row in labelled)
-        for name, found in (("oracle", oracle), ("fp16", half), ("int8", eight))
+        for name, found in (("oracle", oracle), ("fp16", half), ("int8", eight), ("onnx", integers))
     }
     assert len(labelled) == 40
     assert right["oracle"] >= 0.9 * len(labelled), "the labels are not the pictures'"
     assert right["fp16"] == right["oracle"]
-    assert 100 * (right["oracle"] - right["int8"]) <= 0.5 * len(labelled)
+    for name in ("int8", "onnx"):
+        assert 100 * (right["oracle"] - right[name]) <= 0.5 * len(labelled), name
     # On the rest, whose classes nobody knows, int8 may differ where the oracle itself hesitates, and nowhere else.
     best, second = np.sort(logits.numpy(), axis=1)[:, :-3:-1].T
     assert (best - second)[eight != oracle].max(initial=0.0) < 0.5

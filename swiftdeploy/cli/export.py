@@ -227,7 +227,7 @@ def _from_config(
         request = request_of(read, name, entry)
         plain = {**to_plain(request.options), **switches}
         options = _options(target or plain["targets"], precision or plain["precisions"], plain, Metadata())
-        check_pin(request, entry.sha256)
+        check_pin(request, entry.sha256, read.name)
         destination = out / name if out is not None else request.destination
         requests.append(replace(request, options=options, destination=destination, force=force))
     return requests

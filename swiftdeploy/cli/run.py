@@ -98,6 +98,7 @@ def _config(file: Path, baseline: Path | None) -> Config:
     if not file.is_file():
         raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
     config = read_config(file.absolute())  # workers elsewhere stand in another folder
+    config = replace(config, name=file.as_posix())
     if baseline is None:
         return config
     return replace(config, baseline=os.path.relpath(baseline, config.folder))  # as the file would say it

@@ -13,6 +13,7 @@ from swiftdeploy.config.budgets import SIZE_PATTERN, Budgets, said
 from swiftdeploy.quantization import Int8Options
 from swiftdeploy.spec import ATTENTIONS, MIN_IOS, ONNX_OPSETS, TARGETS
 
+FILE_NAME = "swiftdeploy.toml"
 HUB = "hf-hub:"
 NAME_PATTERN = r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
 ReportFormat = Literal["json", "junit", "sarif", "markdown", "html"]
@@ -133,9 +134,13 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """The whole file, defaults applied. `folder` is where it lies; every path of it is resolved against that."""
+    """The whole file, defaults applied. `folder` is where it lies; every path of it is resolved against that.
+
+    `name` is what reports and errors call it.
+    """
 
     folder: Path
+    name: str = FILE_NAME
     models: tuple[tuple[str, ModelEntry], ...] = ()
     output: str = "dist"
     baseline: str = ""

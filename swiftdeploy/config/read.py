@@ -11,13 +11,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from swiftdeploy.config.decode import Place, decode
-from swiftdeploy.config.entries import HUB, Config, Document, ModelEntry
+from swiftdeploy.config.entries import FILE_NAME, HUB, Config, Document, ModelEntry
 from swiftdeploy.errors import ConfigError, UsageError
 from swiftdeploy.precision import parse, resolve
 from swiftdeploy.schema import make_schema
 from swiftdeploy.spec import ExportOptions, from_plain, to_plain
 
-FILE_NAME = "swiftdeploy.toml"
 SCHEMA_RESOURCE = "config.schema.json"
 SIZE_LIMIT = 1 << 22  # bytes; nobody writes more by hand, and nothing should hang on it
 
@@ -50,7 +49,8 @@ def parse_config(text: str, path: Path) -> Config:
         models.append((name, whole))
     _check_names(models, document, place)
     shared = ("output", "baseline", "reports", "cache")
-    return Config(folder=path.parent, models=tuple(models), **{key: getattr(document, key) for key in shared})
+    said = {key: getattr(document, key) for key in shared}
+    return Config(folder=path.parent, name=path.name, models=tuple(models), **said)
 
 
 def options_of(entry: ModelEntry, where: str, folder: Path = Path()) -> ExportOptions:

@@ -30,8 +30,7 @@ class Baselines:
             return self._found(Path(str(self._config.path(given))), name, given)
         except ArtifactError as error:
             raise ArtifactError(
-                f"the baseline {given} cannot be compared with: {error.fact}",
-                hint="fetch the release again, and look for what changed it",
+                f"the baseline {given} cannot be compared with: {error.fact}", hint=error.hint
             ) from error
 
     def _found(self, path: Path, name: str, given: str) -> BundleSummary | None:

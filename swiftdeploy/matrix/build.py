@@ -15,6 +15,7 @@ from swiftdeploy.matrix.keeping import carry_out
 from swiftdeploy.matrix.memory import watched
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.verify import verify_bundle
+from swiftdeploy.runs import Accuracy
 
 
 def build(job: Job) -> Outcome:
@@ -26,5 +27,11 @@ def _make(job: Job, place: Path) -> Made:
     with watched() as peak:
         result = export(dataclasses.replace(job.request, destination=place, force=False))
         golden = verify_bundle(place).reports
-        accuracy = accuracy_of(place, job.judged_on) if job.judged_on is not None else ()
+        accuracy = _accuracy(job, place)
     return Made(seconds=dict(result.seconds), peak_memory_bytes=peak.bytes, golden=golden, accuracy=accuracy)
+
+
+def _accuracy(job: Job, place: Path) -> tuple[Accuracy, ...]:
+    if job.judged_on is None:
+        return ()
+    return accuracy_of(place, job.judged_on, checkpoint=job.request.checkpoint, model=job.request.model)

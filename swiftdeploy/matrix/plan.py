@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swiftdeploy import bundle, catalog, console
-from swiftdeploy.config import FILE_NAME, Config, ModelEntry, options_of
+from swiftdeploy.config import Config, ModelEntry, options_of
 from swiftdeploy.errors import CheckpointError, SwiftdeployError, UsageError
 from swiftdeploy.matrix import cache, memory
 from swiftdeploy.matrix.baseline import Baselines
@@ -42,7 +42,7 @@ def plan(config: Config, *, store: Cache | None, only: tuple[str, ...] = (), dry
     known = dict(config.models)
     for name in only:
         if name not in known:
-            raise UsageError(f"{FILE_NAME} has no model {name!r}", hint=f"choose from {', '.join(known)}")
+            raise UsageError(f"{config.name} has no model {name!r}", hint=f"choose from {', '.join(known)}")
     peaks = cache.peaks(store) if store is not None else {}
     before = Baselines(config)
     with console.step(f"planning {len(only or known)} jobs"):
@@ -65,7 +65,7 @@ def request_of(config: Config, name: str, model: ModelEntry) -> ExportRequest:
         labels=labels,
         images=Path(str(config.path(model.images))) if model.images else None,
         calibration=Path(str(config.path(model.calibration))) if model.calibration else None,
-        options=options_of(model, f"{FILE_NAME} [models.{name}]", config.folder),
+        options=options_of(model, f"{config.name} [models.{name}]", config.folder),
         force=True,
     )
 
@@ -86,7 +86,7 @@ def _planned(config: Config, name: str, model: ModelEntry, store: Cache | None, 
         bundle.check_destination(request.destination, force=True)
         check_published(request.destination)
         parts = fingerprint(request, folder=config.folder, judged_on=bare.judged_on)
-        check_pin(request, model.sha256)
+        check_pin(request, model.sha256, config.name)
         job = _keyed(bare, parts, store)
         found = _look(job, store, drop=not dry)
     except SwiftdeployError as error:
@@ -122,14 +122,14 @@ def _look(job: Job, store: Cache | None, *, drop: bool) -> cache.Found:
     return found
 
 
-def check_pin(request: ExportRequest, pinned: str | None) -> None:
-    """Raise CheckpointError where the weights are not the pinned ones."""
+def check_pin(request: ExportRequest, pinned: str | None, file: str) -> None:
+    """Raise CheckpointError where the weights are not the ones that the configuration `file` pins."""
     if pinned is None or request.checkpoint is None:
         return
     found = pinnable_digest(request.checkpoint)
     if found != pinned:
         raise CheckpointError(
-            f"{Path(request.checkpoint).name} has sha256 {found[:16]}…, and {FILE_NAME} pins {pinned[:16]}…",
+            f"{Path(request.checkpoint).name} has sha256 {found[:16]}…, and {file} pins {pinned[:16]}…",
             hint="restore the file, or change sha256 where the new weights are meant",
         )
 

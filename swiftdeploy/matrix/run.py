@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.markup import escape
 
 from swiftdeploy import bundle, console
-from swiftdeploy.config import FILE_NAME, Config
+from swiftdeploy.config import Config
 from swiftdeploy.errors import SwiftdeployError, UsageError
 from swiftdeploy.matrix import cache
 from swiftdeploy.matrix.assembly import job_report, totals
@@ -65,7 +65,7 @@ def run(config: Config, options: RunOptions) -> RunReport:
     report = RunReport(
         schema=1,
         tool=versions(),
-        config=FILE_NAME,
+        config=config.name,
         executor="dask" if options.scheduler else "local",
         baseline=config.baseline,
         jobs=jobs,

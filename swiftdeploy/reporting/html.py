@@ -155,6 +155,7 @@ def _accuracy(report: RunReport) -> dict[str, Any] | None:
             rows.append(
                 {
                     "job": job.name,
+                    "mark": len(points),
                     "colour": colour % 6,
                     "cell": cell,
                     "top1": cell.accuracy.top1,

@@ -9,6 +9,7 @@ from swiftdeploy.axis import Axis
 from swiftdeploy.report import Eligibility, Segment
 
 OPS_SHOWN = 14
+WHOLE = 100.0  # percent; a mark there still needs room above it
 _NEAR = (3.0, 8.0)  # percent of width and height within which two marks would cover each other
 # Worse verdicts are taller as well as stronger in colour, so that the strip can be read without colours.
 _HEIGHTS: Mapping[Eligibility, int] = {"eligible": 40, "risky": 70, "ineligible": 100}
@@ -56,9 +57,12 @@ class Piece:
 
 
 def scatter(points: Sequence[tuple[float, float, int]]) -> Scatter:
-    """A plot of (x, y, colour), numbered from 1. The horizontal axis begins at 0, the vertical fits the values."""
+    """A plot of (x, y in percent, colour), numbered from 1.
+
+    The horizontal axis begins at 0. The vertical fits the values, and its ticks end at 100.
+    """
     highest, lowest = max(y for _, y, _ in points), min(y for _, y, _ in points)
-    room = (highest - lowest) * 0.12 or 0.01
+    room = (highest - lowest) * 0.12 or 1.0
     horizontal = Axis(low=0.0, high=max(x for x, _, _ in points) * 1.05)
     vertical = Axis(low=max(lowest - room, 0.0), high=highest + room)
     groups: list[list[tuple[float, float, int, int]]] = []
@@ -76,7 +80,7 @@ def scatter(points: Sequence[tuple[float, float, int]]) -> Scatter:
     return Scatter(
         marks=marks,
         horizontal=tuple((horizontal.place(tick), tick) for tick in horizontal.ticks()),
-        vertical=tuple((round(100 - vertical.place(tick), 3), tick) for tick in vertical.ticks()),
+        vertical=tuple((round(100 - vertical.place(tick), 3), tick) for tick in vertical.ticks() if tick <= WHOLE),
     )
 
 

@@ -12,7 +12,7 @@ from swiftdeploy.runs import Check, JobReport, RunReport
 _HINTS = {
     "integrity": "a file changed after it was written: export again, and look for what changed it",
     "parity": "see the parity table; keep fragile ops in fp32 with precision auto, or choose fp32",
-    "budget": "mend what grew, or change the budget in the configuration if the new figure is meant",
+    "budget": "mend what got worse, or change the budget in the configuration if the new figure is meant",
     "export": "see the log of this job",
 }
 

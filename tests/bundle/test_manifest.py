@@ -173,3 +173,22 @@ def edit(folder, change, *, seal=True):
     if seal:
         plain["seal"] = hashlib.sha256(canonical({**plain, "seal": ""}).encode()).hexdigest()
     path.write_text(canonical(plain))
+
+
+def test_another_versions_manifest_is_told_from_a_damaged_one(tiny):
+    path = tiny / bundle.MANIFEST_NAME
+    text = path.read_text()
+    plain = json.loads(text)
+    assert not bundle.is_foreign(tiny)
+    for other in (
+        {**plain, "schema": 2},
+        {**plain, "of tomorrow": 1},
+        {key: plain[key] for key in plain if key != "golden"},
+    ):
+        path.write_text(module._sealed(other))
+        assert bundle.is_foreign(tiny)
+    for damaged in (text.replace("trained", "tramed"), text[:-9], "[]", "", "[" * 10**5):
+        path.write_text(damaged)
+        assert not bundle.is_foreign(tiny)
+    path.unlink()
+    assert not bundle.is_foreign(tiny)

@@ -116,6 +116,17 @@ def test_a_baseline_that_is_not_there(cli, project):
     assert cli("run").code == 7
 
 
+def test_reports_name_the_configuration_as_it_was_given(cli, project):
+    (project / "ci").mkdir()
+    for name in ("swiftdeploy.toml", "a.pth", "b.pth"):
+        (project / name).rename(project / "ci" / name)
+    answer = cli("run", "a", "-c", "ci/swiftdeploy.toml", "--json")
+    assert (answer.code, answer.document["config"], answer.document["jobs"][0]["bundle"]) == (
+        *(0, "ci/swiftdeploy.toml", "dist/a"),
+    )
+    assert "ci/swiftdeploy.toml has no model 'c'" in cli("run", "c", "-c", "ci/swiftdeploy.toml").err
+
+
 def test_a_baseline_on_the_line_wins_over_the_files_own(cli, project):
     assert cli("run", "a").code == 0
     (project / "dist").rename(project / "old")

@@ -100,7 +100,9 @@ def test_it_passes_and_says_what_it_measured(first):
     assert 100 << 20 < job.peak_memory_bytes < 8 << 30
     checks = {check.name: check for check in job.checks}
     assert checks["budget.top1.min"].value == 1.0
-    assert job.summary.accuracy[0].images == 20
+    assert [(row.artifact, row.images) for row in job.summary.accuracy] == [
+        *(("", 20), ("swiftformer_digits-fp32.onnx", 20)),
+    ]
     assert checks["budget.parity.min"].value > 100
     assert checks["parity.golden"].verdict == "pass"
     assert job.summary.provenance.weights == "trained"
@@ -174,7 +176,10 @@ def test_accuracy_is_what_the_eager_model_reaches(project, first, oracle, digits
     pixels = np.stack([np.asarray(Image.open(file).convert("RGB"), np.float32).transpose(2, 0, 1) for file in files])
     with torch.no_grad():
         best = oracle(torch.from_numpy((pixels / 255 - 0.5) / 0.5)).topk(5).indices.numpy()
-    (found,) = accuracy_of(project / "dist" / "digits", tmp_path)
+    weights = str(project / "swiftformer_digits.pth")
+    eager, found = accuracy_of(project / "dist" / "digits", tmp_path, checkpoint=weights, model="swiftformer_digits")
+    assert (eager.artifact, found.artifact) == ("", "swiftformer_digits-fp32.onnx")
+    assert (eager.top1, eager.top5) == (found.top1, found.top5)
     assert found.images == 10
     assert found.top1 == np.mean([row[0] == label for row, label in zip(best, labels, strict=True)]) < 1
     assert found.top5 == np.mean([label in row for row, label in zip(best, labels, strict=True)])

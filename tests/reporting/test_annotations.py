@@ -22,7 +22,7 @@ def test_failures_come_first_with_fact_and_hint(red):
     assert [command for command, *_ in found] == ["error"] * 3 + ["warning"]
     assert found[0][1] == "swiftformer_s / swiftformer_s-fp16.mlpackage: budget.size"
     assert found[0][2].startswith("13.250 MB, at most 1.02 times")
-    assert found[1][2].startswith("77.06 %, at least 78.00 % (mend what grew")
+    assert found[1][2].startswith("77.06 %, at least 78.00 % (mend what got worse")
     assert found[2][1] == "mobilevitv2_050: load"
     assert found[2][2].endswith("(name the model that it was trained as)")
 

@@ -29,8 +29,15 @@ def test_marks_that_would_cover_each_other_share_one():
 
 
 def test_one_point_alone_lies_in_the_middle():
-    [mark] = scatter([(10.0, 70.0, 0)]).marks
-    assert mark.top == pytest.approx(50)
+    plot = scatter([(10.0, 70.0, 0)])
+    assert plot.marks[0].top == pytest.approx(50)
+    assert [tick for _, tick in plot.vertical] == [69, 69.5, 70, 70.5, 71]
+
+
+def test_no_tick_says_more_than_all():
+    plot = scatter([(10.0, 100.0, 0), (20.0, 100.0, 0)])
+    assert [tick for _, tick in plot.vertical] == [99, 99.5, 100]
+    assert plot.marks[0].top == pytest.approx(50)
 
 
 def test_the_most_frequent_ops_come_first_and_the_rest_share_a_bar():

@@ -394,6 +394,20 @@ def test_a_destination_that_is_something_else(asked, tmp_path, quick):
     assert (tmp_path / "found" / "thesis.txt").read_text() == "years of work"
 
 
+def test_force_replaces_an_earlier_search(asked, tmp_path, monkeypatch, report):
+    def found(request, subject, album, folder):
+        folder.mkdir()
+        return report
+
+    monkeypatch.setattr(search, "_search", found)
+    search.search(asked(Goal(max_drop=1.0), name="first"))
+    with pytest.raises(UsageError, match="exists already"):
+        search.search(asked(Goal(max_drop=1.0)))
+    search.search(asked(Goal(max_drop=1.0), name="second", force=True))
+    assert sorted(path.name for path in (tmp_path / "found").glob("*.toml")) == ["second.toml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["found"]
+
+
 def test_an_interruption_leaves_nothing(asked, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

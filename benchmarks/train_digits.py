@@ -5,6 +5,10 @@
 1797 grey images of 8 x 8 pixels are scaled to 32 px and split, stratified, into 1437 for training and 360 held out.
 Writes the checkpoint in the official training file's layout, the held-out images as PNG files in a folder a class,
 and labels.txt. Prints one JSON document with the measured accuracies. Takes a few minutes on two cores.
+
+    python benchmarks/train_digits.py --training-images digits-training
+
+writes the 1437 images that it would train on instead, in a folder a class: what a search or a calibration may see.
 """
 
 from __future__ import annotations
@@ -36,6 +40,12 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     small = np.round(digits.images * (255 / GREYS)).astype(np.uint8)
     large = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for image in small]
     return np.stack(large), digits.target.astype(np.int64)
+
+
+def split(labels: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(places of the images to train on, of those held out)."""
+    trained, held = train_test_split(np.arange(len(labels)), test_size=360, random_state=seed, stratify=labels)
+    return trained, held
 
 
 def prepare(pixels: np.ndarray) -> Tensor:
@@ -89,8 +99,13 @@ def write(folder: Path, model: SwiftFormer, epochs: int, pixels: np.ndarray, lab
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model.state_dict(), "epoch": epochs - 1}, folder / "swiftformer_digits.pth")
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    write_images(folder / "images", pixels, labels)
+
+
+def write_images(folder: Path, pixels: np.ndarray, labels: np.ndarray) -> None:
+    """<class>/NNNN.png."""
     for index, (image, label) in enumerate(zip(pixels, labels, strict=True)):
-        file = folder / "images" / str(label) / f"{index:04d}.png"
+        file = folder / str(label) / f"{index:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(file, optimize=True)
 
@@ -99,6 +114,7 @@ def main() -> None:
     """Train, write, and print one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("examples/digits"))
+    parser.add_argument("--training-images", type=Path, metavar="DIR")
     parser.add_argument("--attention", choices=("token_l2", "sum"), default="token_l2")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--batch", type=int, default=64)
@@ -109,7 +125,10 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True)
     pixels, labels = images()
-    kept = train_test_split(np.arange(len(labels)), test_size=360, random_state=options.seed, stratify=labels)
+    kept = split(labels, options.seed)
+    if options.training_images is not None:
+        write_images(options.training_images, pixels[kept[0]], labels[kept[0]])
+        return
     (x, y), (held_x, held_y) = [(prepare(pixels[part]), torch.from_numpy(labels[part])) for part in kept]
     model = swiftformer_digits(attention=options.attention)
     started = time.perf_counter()

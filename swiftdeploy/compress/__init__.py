@@ -8,7 +8,7 @@ from swiftdeploy.compress.activations import Quantized, quantize_activations
 from swiftdeploy.compress.apply import check_libraries, compress
 from swiftdeploy.compress.check import check_weights
 from swiftdeploy.compress.dense import dense_weights
-from swiftdeploy.compress.mix import KEPT, Mix, Option, front, mixes, recipe_of
+from swiftdeploy.compress.mix import KEPT, Mix, Option, filled, front, mixes, recipe_of
 from swiftdeploy.compress.plan import Plan, plan_weights
 from swiftdeploy.compress.record import kept, stored_sizes, tensor_records
 from swiftdeploy.compress.weights import Weight, read_weights, stem
@@ -24,6 +24,7 @@ __all__ = [
     "check_weights",
     "compress",
     "dense_weights",
+    "filled",
     "front",
     "kept",
     "mixes",

@@ -74,6 +74,34 @@ def mixes(before: Mapping[str, float], options: Iterable[Option], base: float) -
     return tuple(found)
 
 
+def filled(mix: Mix, before: Mapping[str, float], options: Iterable[Option], room: float) -> Mix:
+    """The mix with `room` bytes spent on it: again and again the weight that takes back most damage a byte, if it fits.
+
+    A path's steps can be large, as the last layer of a classifier is; this fills what the last one left over.
+    """
+    everything = [
+        *options,
+        *(Option(weight=name, scheme=KEPT, bytes=size, damage=0.0) for name, size in before.items()),
+    ]
+    known = {(option.weight, option.scheme): option for option in everything}
+    schemes = dict(mix.schemes)
+    size, damage = mix.bytes, mix.damage
+    while True:
+        gains = [
+            (option, now)
+            for option in everything
+            if (now := known[option.weight, schemes.get(option.weight, KEPT)]).damage > option.damage
+            and 0.0 < option.bytes - now.bytes <= room
+        ]
+        if not gains:
+            kept = {weight: scheme for weight, scheme in schemes.items() if scheme != KEPT}
+            return Mix(schemes=kept, bytes=size, damage=damage)
+        best, now = max(gains, key=lambda pair: (pair[1].damage - pair[0].damage) / (pair[0].bytes - pair[1].bytes))
+        schemes[best.weight] = best.scheme
+        more = best.bytes - now.bytes
+        room, size, damage = room - more, size + more, damage + best.damage - now.damage
+
+
 def _hull(before: float, options: Sequence[Option]) -> list[_Step]:
     """The steps down one weight's lower convex hull: each to the option that costs least damage a byte from here."""
     steps = []

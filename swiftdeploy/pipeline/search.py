@@ -35,6 +35,7 @@ from swiftdeploy.reporting import tradeoff
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
 
 PACKAGES = ".packages"
+NO_SCHEME = "no scheme makes any weight of this network smaller"
 NO_RECIPE = "allow more, add smaller schemes (-p, or --min-ios 18 for more of them), or fine-tune (docs/compression.md)"
 
 
@@ -107,7 +108,7 @@ def _search(request: SearchRequest, subject: Subject, album: Album, folder: Path
     _check_size(request, base, size)
     made = candidates.make_candidates(base, request.schemes, folder)
     if not made:
-        raise UsageError("no scheme makes any weight of this network smaller", hint="name others with -p")
+        raise UsageError(NO_SCHEME, hint="name others with -p")
     with console.step(f"asking the oracle about {len(album.names)} images"):
         told = judge(subject.oracle, album, preprocessing=subject.preprocessing, kind=request.options.input_kind)
     trials = Trials(base, told, folder)
@@ -119,8 +120,9 @@ def _search(request: SearchRequest, subject: Subject, album: Album, folder: Path
             advance(1)
     _check_accuracy(request, trials)
     known = _measured(pair, base, made, told, request.probe)
-    before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
-    trials.path = compress.mixes(before, candidates.options(made, known.damage), size)
+    trials.follow(tuple(candidates.options(made, known.damage)))
+    if not trials.path:
+        raise UsageError(NO_SCHEME, hint="name others with -p")
     chosen = _walk(request, trials)
     recipe = dataclasses.replace(trials.recipes[chosen.name], name=request.name)
     _prove(subject, pair, base, trials.packages[chosen.name], recipe)

@@ -22,11 +22,16 @@ SPREAD = 8  # mixes that are measured wherever the goal lies, so that there is a
 
 
 class Trials:
-    """Measured points by name. A mix of `path` is written and run when it is first asked for, below `folder`."""
+    """Measured points by name. A mix is written, below `folder`, and run when it is first asked for.
+
+    `options` are the ways to store each weight, `path` the mixes of them.
+    """
 
     def __init__(self, base: Base, judge: Judge, folder: Path) -> None:
         self.base, self.judge, self.folder = base, judge, folder
         self.path: tuple[compress.Mix, ...] = ()
+        self.options: tuple[compress.Option, ...] = ()
+        self.before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
         self.points: dict[str, Point] = {}
         self.recipes: dict[str, Recipe] = {}
         self.packages: dict[str, Path] = {}
@@ -41,13 +46,26 @@ class Trials:
         """Measure a candidate."""
         return self.whole(candidate.scheme, "uniform", candidate.path, candidate.bytes, candidate.sha256)
 
+    def follow(self, options: Sequence[compress.Option]) -> None:
+        """Take the path of these options."""
+        self.options = tuple(options)
+        self.path = compress.mixes(self.before, self.options, self.points["fp16"].bytes)
+
     def mix(self, step: int) -> Point:
         """The point of one step of the path, from 0."""
-        name = f"mix-{step + 1}"
+        return self._mix(f"mix-{step + 1}", self.path[step], f"mix {step + 1} of {len(self.path)}")
+
+    def fill(self, step: int, target: int) -> None:
+        """Measure that step with what it leaves of `target` bytes spent on the weights that need it most."""
+        room = target - self.mix(step).bytes
+        mix = compress.filled(self.path[step], self.before, self.options, room)
+        if mix.schemes != self.path[step].schemes:
+            self._mix(f"mix-{step + 1}-filled", mix, f"mix {step + 1} with {room:,} bytes more")
+
+    def _mix(self, name: str, mix: compress.Mix, what: str) -> Point:
         if name not in self.points:
-            mix = self.path[step]
             self.recipes[name] = compress.recipe_of(name, mix.schemes)
-            with console.step(f"compressing and running mix {step + 1} of {len(self.path)}"):
+            with console.step(f"compressing and running {what}"):
                 package, size, digest = candidates.package(self.base, self.recipes[name], self.folder)
                 self.packages[name] = package
                 self._measured(name, "mixed", package, size, digest, mix)
@@ -82,13 +100,15 @@ def spread(trials: Trials) -> None:
 
 
 def walk_to_size(trials: Trials, target: int) -> None:
-    """Measure the first mix of the path that really has no more than `target` bytes, if there is one."""
+    """Measure the first mix of the path that really has no more than `target` bytes, if there is one, and fill it."""
     last = len(trials.path) - 1
     step = next((i for i, mix in enumerate(trials.path) if mix.bytes <= target), last)
     while trials.mix(step).bytes > target and step < last:
         step += 1
     while step > 0 and trials.mix(step - 1).bytes <= target:
         step -= 1
+    if trials.mix(step).bytes <= target:
+        trials.fill(step, target)
 
 
 def walk_to_accuracy(trials: Trials, holds: Callable[[Point], bool]) -> None:
@@ -131,5 +151,4 @@ def _closeness(point: Point) -> float:
 
 
 def _measured_steps(trials: Trials) -> list[int]:
-    names = (name for name in trials.points if name.startswith("mix-"))
-    return sorted(int(name.removeprefix("mix-")) - 1 for name in names)
+    return [step for step in range(len(trials.path)) if f"mix-{step + 1}" in trials.points]

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from swiftdeploy.compress import Option, front, mixes, recipe_of
+from swiftdeploy.compress import KEPT, Option, filled, front, mixes, recipe_of
 from swiftdeploy.recipe import read_recipe
 
 BEFORE = {"a": 100.0, "b": 60.0, "c": 40.0, "d": 10.0}
@@ -69,6 +69,30 @@ def test_a_dominated_scheme_is_passed_over():
         Option(weight="w", scheme="pal4", bytes=25, damage=4.0),
     ]
     assert [dict(mix.schemes) for mix in mixes({"w": 100.0}, choices, 100)] == [{"w": "int8"}, {"w": "pal4"}]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("room", [0, 5, 20, 60, 1000])
+def test_filling_spends_the_room_and_no_more(seed, room):
+    choices = options(seed)
+    known = {(option.weight, option.scheme): option for option in choices}
+    fp16 = {(name, KEPT): Option(weight=name, scheme=KEPT, bytes=size, damage=0) for name, size in BEFORE.items()}
+    start = mixes(BEFORE, choices, 1000 + sum(BEFORE.values()))[-2]
+    found = filled(start, BEFORE, choices, room)
+
+    def parts(schemes):
+        return [(known | fp16)[name, schemes.get(name, KEPT)] for name in BEFORE]
+
+    assert found.bytes == pytest.approx(1000 + sum(part.bytes for part in parts(found.schemes)))
+    assert found.damage == pytest.approx(sum(part.damage for part in parts(found.schemes)))
+    assert found.bytes <= start.bytes + room
+    assert found.damage <= start.damage
+    left = start.bytes + room - found.bytes
+    for now in parts(found.schemes):
+        better = [o for o in (*choices, *fp16.values()) if o.weight == now.weight and o.damage < now.damage]
+        assert not any(0 < option.bytes - now.bytes <= left for option in better), "one more would have fitted"
+    if room == 1000:
+        assert found.schemes == {}
 
 
 def test_the_recipe_of_a_mix_reads_back(tmp_path):

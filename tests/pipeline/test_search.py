@@ -36,22 +36,22 @@ IOS18 = ExportOptions(min_ios=18)
 
 @pytest.fixture(scope="session")
 def split():
-    """(all digits (1797, 32, 32) uint8, their classes, places of those trained on, of those held out)."""
-    divide = pytest.importorskip("sklearn.model_selection").train_test_split
+    """(pixels (N, 32, 32) uint8, classes) of the digits that the checkpoint was trained on, and of those held out."""
+    pytest.importorskip("sklearn")
     script = Path(__file__).parents[2] / "benchmarks" / "train_digits.py"
     spec = importlib.util.spec_from_file_location("train_digits", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     pixels, labels = module.images()
-    return pixels, labels, *divide(np.arange(len(labels)), test_size=360, random_state=0, stratify=labels)
+    return [(pixels[part], labels[part]) for part in module.split(labels)]
 
 
 @pytest.fixture(scope="session")
 def training(split, tmp_path_factory):
     """Every seventh of the images that the checkpoint was trained on, in class folders."""
-    pixels, labels, trained, _ = split
+    (pixels, labels), _ = split
     folder = tmp_path_factory.mktemp("training")
-    for index in trained[::7]:
+    for index in range(0, len(labels), 7):
         file = folder / str(labels[index]) / f"{index:04d}.png"
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(pixels[index]).save(file)
@@ -129,10 +129,10 @@ def exported(shared, searched, digits):
 
 
 def test_the_images_of_the_search_are_not_the_held_out_ones(split, training, digits):
-    pixels, _, _, held = split
+    _, (held, _) = split
     seen = {np.asarray(Image.open(path)).tobytes() for path in training.rglob("*.png")}
     shipped = {np.asarray(Image.open(path)).tobytes() for path in (digits / "images").rglob("*.png")}
-    assert shipped == {pixels[index].tobytes() for index in held}
+    assert shipped == {image.tobytes() for image in held}
     assert (len(seen), len(shipped)) == (IMAGES, 360)
     assert not seen & shipped
 
@@ -392,6 +392,20 @@ def test_a_destination_that_is_something_else(asked, tmp_path, quick):
     with pytest.raises(UsageError, match="exists already"):
         search.search(asked(Goal(max_drop=1.0)))
     assert (tmp_path / "found" / "thesis.txt").read_text() == "years of work"
+
+
+def test_force_replaces_an_earlier_search(asked, tmp_path, monkeypatch, report):
+    def found(request, subject, album, folder):
+        folder.mkdir()
+        return report
+
+    monkeypatch.setattr(search, "_search", found)
+    search.search(asked(Goal(max_drop=1.0), name="first"))
+    with pytest.raises(UsageError, match="exists already"):
+        search.search(asked(Goal(max_drop=1.0)))
+    search.search(asked(Goal(max_drop=1.0), name="second", force=True))
+    assert sorted(path.name for path in (tmp_path / "found").glob("*.toml")) == ["second.toml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["found"]
 
 
 def test_an_interruption_leaves_nothing(asked, tmp_path, monkeypatch):

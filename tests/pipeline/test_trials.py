@@ -26,11 +26,15 @@ class Fake:
         self.path = [Mix(schemes={}, bytes=990 - 10 * step, damage=0.0) for step in range(len(rights))]
         self.rights, self.more = rights, more
         self.points = {}
+        self.filled = None
 
     def mix(self, step):
         name = f"mix-{step + 1}"
         self.points[name] = point(name, round(self.path[step].bytes) + self.more, self.rights[step])
         return self.points[name]
+
+    def fill(self, step, target):
+        self.filled = (step, target)
 
     def chosen(self, goal, oracle=IMAGES):
         found = best(tuple(self.points.values()), goal, oracle, IMAGES)
@@ -45,6 +49,7 @@ def test_the_walk_ends_at_the_first_mix_that_really_is_small_enough(more, target
     holding = [step for step in range(30) if round(trials.path[step].bytes) + more <= target]
     assert trials.chosen(Goal(target_bytes=target)) == f"mix-{holding[0] + 1}" or more < 0
     assert max(p.bytes for p in trials.points.values() if p.bytes <= target) == 990 - 10 * holding[0] + more
+    assert trials.filled == (holding[0], target)
 
 
 def test_a_size_that_none_has():
@@ -52,6 +57,7 @@ def test_a_size_that_none_has():
     walk_to_size(trials, 960)
     assert trials.chosen(Goal(target_bytes=960)) is None
     assert min(p.bytes for p in trials.points.values()) == 970
+    assert trials.filled is None
 
 
 @pytest.mark.parametrize("last", range(-1, 30))

@@ -29,7 +29,7 @@ from swiftdeploy.pipeline.search_request import SearchRequest, check_destination
 from swiftdeploy.pipeline.sensitivity import damages
 from swiftdeploy.pipeline.subject import Pair, Subject, class_count, load_subject, prepare
 from swiftdeploy.pipeline.threads import one_thread
-from swiftdeploy.pipeline.trials import Trials, best, meets, spread, walk_to_accuracy, walk_to_size
+from swiftdeploy.pipeline.trials import Trials, best, meets, portable, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.recipe import Recipe
 from swiftdeploy.reporting import tradeoff
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
@@ -232,7 +232,7 @@ def _report(
 def _sensitivities(known: Measured) -> tuple[Sensitivity, ...]:
     """The weights that some candidate compresses, in the program's order."""
     return tuple(
-        Sensitivity(weight=weight.name, shape=weight.value.shape, bytes=weight.value.nbytes, damages=found)
+        Sensitivity(weight=portable(weight), shape=weight.value.shape, bytes=weight.value.nbytes, damages=found)
         for weight in known.base.weights
         if (found := tuple(_damages(known, weight.name)))
     )

@@ -31,7 +31,7 @@ from swiftdeploy.pipeline.subject import Pair, Subject, class_count, load_subjec
 from swiftdeploy.pipeline.threads import one_thread
 from swiftdeploy.pipeline.trials import Trials, best, meets, portable, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.recipe import Recipe
-from swiftdeploy.reporting import tradeoff
+from swiftdeploy.reporting import figures, sensitivity, tradeoff
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
 
 PACKAGES = ".packages"
@@ -50,13 +50,13 @@ class Measured:
 
 
 def search(request: SearchRequest) -> SearchReport:
-    """Search, and write report, recipe and plot as the folder `request.destination`.
+    """Search, and write report, recipe and plots as the folder `request.destination`.
 
     Raises UsageError, DependencyError, CheckpointError or ModelError before the slow part, BudgetError where no recipe
     meets the target; nothing is written then.
     """
     check_destination(request)
-    tradeoff.check_library()
+    figures.check_library()
     for name in request.schemes:
         compress.check_libraries(Recipe(name=name, default=name))
     with one_thread():
@@ -68,7 +68,8 @@ def search(request: SearchRequest) -> SearchReport:
             report = _search(request, subject, album, folder / PACKAGES)
             shutil.rmtree(folder / PACKAGES)
             with console.step("drawing"):
-                tradeoff.draw(report, folder)
+                figures.save(functools.partial(tradeoff.figure_of, report), folder, "pareto")
+                figures.save(functools.partial(sensitivity.figure_of, report), folder, "sensitivity")
             (folder / f"{request.name}.toml").write_text(report.recipe.text(), encoding="utf-8")
             (folder / REPORT_NAME).write_text(text(report), encoding="utf-8")
     return report

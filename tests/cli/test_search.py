@@ -42,6 +42,8 @@ def test_a_loss_of_top1_from_the_command_line(cli, wanted, monkeypatch, tmp_path
         "pareto.png",
         "pareto.svg",
         "sensitivity.json",
+        "sensitivity.png",
+        "sensitivity.svg",
         "small.toml",
     ]
     assert read_recipe(tmp_path / "found" / "small.toml") == report.recipe

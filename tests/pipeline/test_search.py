@@ -177,6 +177,8 @@ def test_what_is_written(searched, report):
         "pareto.png",
         "pareto.svg",
         "sensitivity.json",
+        "sensitivity.png",
+        "sensitivity.svg",
     ]
     jsonschema.validate(to_plain(report), make_schema(SearchReport, "search"))
     assert text(report) == (searched / "sensitivity.json").read_text()

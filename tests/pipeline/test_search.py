@@ -384,6 +384,15 @@ def test_a_size_that_no_mix_has_is_refused_before_anything_is_compressed(asked, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_size_a_little_below_the_smallest_is_refused_before_anything_runs(asked, tmp_path, monkeypatch, report):
+    """Here only the package itself can tell; one is written, and nothing measured."""
+    monkeypatch.setattr(search, "judge", lambda *_, **__: pytest.fail("measured"))
+    least = min(point.bytes for point in report.points)
+    with pytest.raises(BudgetError, match=f"the smallest has {least:,}$"):
+        search.search(asked(Goal(target_bytes=least - 1), candidates=("pal2",)))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_destination_that_is_something_else(asked, tmp_path, quick):
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "thesis.txt").write_text("years of work")

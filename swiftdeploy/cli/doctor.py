@@ -18,6 +18,8 @@ TESTED = {"torch": "2.13", "coremltools": "9.0", "onnx": "1.23", "onnxruntime": 
 OPTIONAL = {
     "huggingface_hub": "hf-hub: checkpoints",
     "timm": "--model timm:NAME",
+    "scikit-learn": "pal8 to pal2, and search",
+    "matplotlib": "search's plots",
     "transformers": "tests against Hugging Face's code",
 }
 NUMPY_LIMIT = (2, 4)

@@ -60,7 +60,7 @@ def search(
 
     Give --target-size or --min-top1-drop. Writes a recipe file for export -p, sensitivity.json, and a plot.
 
-    Example: swiftdeploy search xs.pth -m swiftformer_xs --images val --target-size 2MB
+    Example: swiftdeploy search net.pth -m my:net --images val --target-size 5MB
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     from swiftdeploy.cli.export import folder_of, size_of

@@ -9,7 +9,7 @@ from swiftdeploy.compress.apply import check_libraries, compress
 from swiftdeploy.compress.check import check_weights
 from swiftdeploy.compress.dense import dense_weights
 from swiftdeploy.compress.mix import KEPT, Mix, Option, filled, front, mixes, recipe_of
-from swiftdeploy.compress.plan import Plan, plan_weights
+from swiftdeploy.compress.plan import Plan, names_of, plan_weights
 from swiftdeploy.compress.record import kept, stored_sizes, tensor_records
 from swiftdeploy.compress.weights import Weight, read_weights, stem
 
@@ -28,6 +28,7 @@ __all__ = [
     "front",
     "kept",
     "mixes",
+    "names_of",
     "plan_weights",
     "quantize_activations",
     "read_weights",

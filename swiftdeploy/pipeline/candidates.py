@@ -73,7 +73,8 @@ def kept(base: Base, names: Sequence[str]) -> dict[str, str]:
     """The weights that no scheme compresses, with the first one's reason."""
     plans = [compress.plan_weights(base.weights, Recipe(name=name, default=name)) for name in names]
     done = {weight for plan in plans for weight in plan.schemes}
-    return {weight.name: plans[0].reasons[weight.name] for weight in base.weights if weight.name not in done}
+    left = [weight for weight in base.weights if weight.name not in done]
+    return {compress.names_of(weight)[-1]: plans[0].reasons[weight.name] for weight in left}
 
 
 def options(candidates: Sequence[Candidate], damage: Mapping[tuple[str, str], float]) -> Iterator[compress.Option]:

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,9 @@ from swiftdeploy.pipeline.search_request import SearchRequest, check_destination
 from swiftdeploy.pipeline.sensitivity import damages
 from swiftdeploy.pipeline.subject import Pair, Subject, class_count, load_subject, prepare
 from swiftdeploy.pipeline.threads import one_thread
-from swiftdeploy.pipeline.trials import Trials, best, meets, spread, walk_to_accuracy, walk_to_size
+from swiftdeploy.pipeline.trials import Trials, best, meets, portable, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.recipe import Recipe
-from swiftdeploy.reporting import tradeoff
+from swiftdeploy.reporting import figures, sensitivity, tradeoff
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
 
 PACKAGES = ".packages"
@@ -50,13 +51,13 @@ class Measured:
 
 
 def search(request: SearchRequest) -> SearchReport:
-    """Search, and write report, recipe and plot as the folder `request.destination`.
+    """Search, and write report, recipe and plots as the folder `request.destination`.
 
     Raises UsageError, DependencyError, CheckpointError or ModelError before the slow part, BudgetError where no recipe
     meets the target; nothing is written then.
     """
     check_destination(request)
-    tradeoff.check_library()
+    figures.check_library()
     for name in request.schemes:
         compress.check_libraries(Recipe(name=name, default=name))
     with one_thread():
@@ -68,7 +69,8 @@ def search(request: SearchRequest) -> SearchReport:
             report = _search(request, subject, album, folder / PACKAGES)
             shutil.rmtree(folder / PACKAGES)
             with console.step("drawing"):
-                tradeoff.draw(report, folder)
+                figures.save(functools.partial(tradeoff.figure_of, report), folder, "pareto")
+                figures.save(functools.partial(sensitivity.figure_of, report), folder, "sensitivity")
             (folder / f"{request.name}.toml").write_text(report.recipe.text(), encoding="utf-8")
             (folder / REPORT_NAME).write_text(text(report), encoding="utf-8")
     return report
@@ -109,6 +111,7 @@ def _search(request: SearchRequest, subject: Subject, album: Album, folder: Path
     made = candidates.make_candidates(base, request.schemes, folder)
     if not made:
         raise UsageError(NO_SCHEME, hint="name others with -p")
+    _check_smallest(request, base, made, size, folder)
     with console.step(f"asking the oracle about {len(album.names)} images"):
         told = judge(subject.oracle, album, preprocessing=subject.preprocessing, kind=request.options.input_kind)
     trials = Trials(base, told, folder)
@@ -141,6 +144,24 @@ def _check_size(request: SearchRequest, base: Base, size: int) -> None:
             f"no mix of {', '.join(request.schemes)} has {target:,} bytes: the smallest has more than {least:,}",
             hint=NO_RECIPE,
         )
+
+
+def _check_smallest(request: SearchRequest, base: Base, made: Sequence[Candidate], size: int, folder: Path) -> None:
+    """Write the smallest mix there is where the target seems to be below it, before anything runs for long."""
+    target = request.goal.target_bytes
+    before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
+    path = compress.mixes(before, candidates.options(made, defaultdict(float)), size)
+    if target is None or not path or path[-1].bytes <= target:
+        return
+    least = candidates.package(base, compress.recipe_of("smallest", path[-1].schemes), folder)[1]
+    if least > target:
+        raise _too_large(request.schemes, target, least)
+
+
+def _too_large(schemes: Sequence[str], target: int, least: int) -> BudgetError:
+    return BudgetError(
+        f"no mix of {', '.join(schemes)} has {target:,} bytes: the smallest has {least:,}", hint=NO_RECIPE
+    )
 
 
 def _check_accuracy(request: SearchRequest, trials: Trials) -> None:
@@ -176,9 +197,7 @@ def _walk(request: SearchRequest, trials: Trials) -> Point:
         return chosen
     tried = [point for point in trials.points.values() if point.kind != "base"]
     if goal.target_bytes is not None:
-        least = min(point.bytes for point in tried)
-        fact = f"no mix of {', '.join(request.schemes)} has {goal.target_bytes:,} bytes: the smallest has {least:,}"
-        raise BudgetError(fact, hint=NO_RECIPE)
+        raise _too_large(request.schemes, goal.target_bytes, min(point.bytes for point in tried))
     top = max(point.right for point in tried)
     raise BudgetError(
         f"no recipe loses as little as {goal.max_drop:g} points: the oracle is right on {right} of {count} images, the "
@@ -232,7 +251,7 @@ def _report(
 def _sensitivities(known: Measured) -> tuple[Sensitivity, ...]:
     """The weights that some candidate compresses, in the program's order."""
     return tuple(
-        Sensitivity(weight=weight.name, shape=weight.value.shape, bytes=weight.value.nbytes, damages=found)
+        Sensitivity(weight=portable(weight), shape=weight.value.shape, bytes=weight.value.nbytes, damages=found)
         for weight in known.base.weights
         if (found := tuple(_damages(known, weight.name)))
     )

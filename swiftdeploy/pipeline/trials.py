@@ -31,6 +31,7 @@ class Trials:
         self.base, self.judge, self.folder = base, judge, folder
         self.path: tuple[compress.Mix, ...] = ()
         self.options: tuple[compress.Option, ...] = ()
+        self.names = {weight.name: portable(weight) for weight in base.weights}
         self.before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
         self.points: dict[str, Point] = {}
         self.recipes: dict[str, Recipe] = {}
@@ -64,7 +65,8 @@ class Trials:
 
     def _mix(self, name: str, mix: compress.Mix, what: str) -> Point:
         if name not in self.points:
-            self.recipes[name] = compress.recipe_of(name, mix.schemes)
+            schemes = {self.names[weight]: scheme for weight, scheme in mix.schemes.items()}
+            self.recipes[name] = compress.recipe_of(name, schemes)
             with console.step(f"compressing and running {what}"):
                 package, size, digest = candidates.package(self.base, self.recipes[name], self.folder)
                 self.packages[name] = package
@@ -90,6 +92,11 @@ class Trials:
             schemes=None if mix is None else dict(sorted(Counter(mix.schemes.values()).items())),
         )
         return self.points[name]
+
+
+def portable(weight: compress.Weight) -> str:
+    """What a recipe calls a weight so that it serves either kind of input."""
+    return compress.names_of(weight)[-1]
 
 
 def spread(trials: Trials) -> None:

@@ -1,69 +1,22 @@
-"""A search as a picture: size against accuracy, and against drift, with what no other package beats.
-
-The same report gives the same bytes, as PNG and as SVG.
-"""
+"""A search as a picture: size against accuracy, and against drift, with what no other package beats."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swiftdeploy import console
-from swiftdeploy.errors import DependencyError
+from swiftdeploy.reporting.figures import BLUE, GREEN, GREY, INK, RED
 from swiftdeploy.searches import Point, SearchReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAMES = ("pareto.png", "pareto.svg")
-INK, GREY, BLUE, RED, GREEN = "#1b1f24", "#8a929b", "#2f6fde", "#d0342c", "#1a7f4b"
-STYLE = {
-    "font.size": 9.5,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "svg.hashsalt": "swiftdeploy",
-    "svg.fonttype": "none",
-}
 _LABEL = 9.0  # points
 _TARGET: dict[str, Any] = {"color": RED, "linewidth": 0.9, "linestyle": (0, (4, 3)), "label": "target", "zorder": 0}
 # Where a label may stand beside its point, in font sizes, the best place first.
 _PLACES = ((0.6, 0.5), (0.6, -0.9), (-0.6, 0.5), (-0.6, -0.9), (0.0, 1.1), (0.0, -1.6), (1.4, 1.7), (-1.4, 1.7))
 _FARTHER = ((1.4, -2.3), (-1.4, -2.3), (0.0, 2.6), (0.0, -3.1), (2.4, 3.2), (-2.4, 3.2), (2.4, -3.8), (-2.4, -3.8))
-
-
-def check_library() -> None:
-    """Raise DependencyError where matplotlib does not import."""
-    try:
-        with console.quiet():
-            import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            f"a search ends with a plot, and matplotlib does not import: {error}",
-            hint="pip install -c constraints.txt '.[plot]'",
-        ) from error
-
-
-def draw(report: SearchReport, folder: Path) -> tuple[Path, ...]:
-    """Write the plot into `folder`, as PNG and SVG. Raises DependencyError without matplotlib."""
-    check_library()
-    with console.quiet():
-        import matplotlib as mpl
-
-        with mpl.rc_context(STYLE):
-            figure = figure_of(report)
-            paths = tuple(folder / name for name in NAMES)
-            for path in paths:
-                # Neither the day nor the library's version belongs into a picture of numbers.
-                about = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
-                figure.savefig(path, dpi=150, metadata=about)
-    return paths
 
 
 def figure_of(report: SearchReport) -> Figure:

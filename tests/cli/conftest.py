@@ -28,6 +28,8 @@ def cli(capsys, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     yield lambda *arguments: ask(capsys, arguments)
     console.configure(verbosity=0, color=True)
+    with console.interruptible():  # a test's Ctrl-C would end the next one that runs without the command line
+        pass
 
 
 def ask(capsys, arguments):

@@ -35,17 +35,22 @@ def answered(monkeypatch, tradeoff):
 def test_a_loss_of_top1_from_the_command_line(cli, wanted, monkeypatch, tmp_path):
     monkeypatch.setattr(trials, "SPREAD", 2)
     some = ("--limit", "40", "--probe", "4", "-p", "pal4", "-p", "pal2", "--min-top1-drop", "5", "--name", "small")
-    answer = cli(*wanted, *some, "--json")
+    answer = cli(*wanted, *some, "--input", "image", "--json")
     assert answer.code == 0, answer.err
     report = from_plain(SearchReport, answer.document)
     assert sorted(path.name for path in (tmp_path / "found").iterdir()) == [
         "pareto.png",
         "pareto.svg",
         "sensitivity.json",
+        "sensitivity.png",
+        "sensitivity.svg",
         "small.toml",
     ]
     assert read_recipe(tmp_path / "found" / "small.toml") == report.recipe
     assert report.images == 40
+    # With pixels in, the package's names have a word before them that a recipe need not know.
+    names = [override.weights for override in report.recipe.overrides]
+    assert not any(name.startswith("module_") for name in (*names, *report.kept))
     chosen = report.point(report.chosen)
     holding = [p for p in report.points if p.kind != "base" and report.oracle_right - p.right <= 2]
     assert chosen in holding

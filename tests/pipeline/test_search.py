@@ -177,6 +177,8 @@ def test_what_is_written(searched, report):
         "pareto.png",
         "pareto.svg",
         "sensitivity.json",
+        "sensitivity.png",
+        "sensitivity.svg",
     ]
     jsonschema.validate(to_plain(report), make_schema(SearchReport, "search"))
     assert text(report) == (searched / "sensitivity.json").read_text()
@@ -379,6 +381,15 @@ def test_a_size_that_no_mix_has_is_refused_before_anything_is_compressed(asked, 
     assert 0.95 * least < bound <= least
     with pytest.raises(UsageError, match=r"fp16 has 802,973 bytes, and the target is 900,000"):
         search.search(asked(Goal(target_bytes=900_000)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_a_little_below_the_smallest_is_refused_before_anything_runs(asked, tmp_path, monkeypatch, report):
+    """Here only the package itself can tell; one is written, and nothing measured."""
+    monkeypatch.setattr(search, "judge", lambda *_, **__: pytest.fail("measured"))
+    least = min(point.bytes for point in report.points)
+    with pytest.raises(BudgetError, match=f"the smallest has {least:,}$"):
+        search.search(asked(Goal(target_bytes=least - 1), candidates=("pal2",)))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,8 +10,14 @@ from matplotlib.text import Text
 from PIL import Image
 
 from swiftdeploy.errors import DependencyError
-from swiftdeploy.reporting.tradeoff import check_library, draw, figure_of
+from swiftdeploy.reporting import sensitivity
+from swiftdeploy.reporting.figures import check_library, save
+from swiftdeploy.reporting.tradeoff import figure_of
 from swiftdeploy.searches import Goal
+
+
+def draw(report, folder):
+    return save(lambda: figure_of(report), folder, "pareto")
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +91,21 @@ def test_without_matplotlib(monkeypatch, tradeoff, tmp_path):
         draw(tradeoff, tmp_path)
     assert (caught.value.exit_code, caught.value.hint) == (8, "pip install -c constraints.txt '.[plot]'")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_map_of_sensitivities(tradeoff, tmp_path):
+    figure = sensitivity.figure_of(tradeoff)
+    axes = figure.axes[0]
+    columns = [label.get_text() for label in axes.get_xticklabels()]
+    assert columns == ["int8", "pal4g16", "pal4", "pal2"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "network_4_1_local_representation_pwconv1",
+        "head",
+    ]
+    said = {text.get_position(): text.get_text() for text in axes.texts}
+    assert [said[x, 0] for x in range(4)] == ["equal", "52.5", "51.2", "31.0"]
+    framed = {(round(patch.get_x() + 0.46), round(patch.get_y() + 0.44)) for patch in axes.patches}
+    assert framed == {(3, 0), (2, 1)}, "pal2 for the first weight, pal4 for the second"
+    first = save(lambda: sensitivity.figure_of(tradeoff), tmp_path, "a")
+    second = save(lambda: sensitivity.figure_of(tradeoff), tmp_path, "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

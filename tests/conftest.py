@@ -148,6 +148,26 @@ def oracle(digits):
     return build(weights, catalog.find("swiftformer_digits"), attention="token_l2").module
 
 
+@pytest.fixture(scope="session")
+def held_out(digits):
+    """All held-out digits: pixels (360, 3, 32, 32) float32 from 0 to 255, and their classes."""
+    import numpy as np
+    from PIL import Image
+
+    files = sorted((digits / "images").glob("*/*.png"))
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB"), dtype=np.float32) for file in files])
+    return pixels.transpose(0, 3, 1, 2), np.array([int(file.parent.name) for file in files])
+
+
+@pytest.fixture(scope="session")
+def scores(oracle, held_out):
+    """The oracle's logits (360, 10) on the held-out digits."""
+    import torch
+
+    with torch.no_grad():
+        return oracle(torch.from_numpy((held_out[0] / 255 - 0.5) / 0.5)).numpy()
+
+
 @pytest.fixture
 def export_to(tmp_path, digits):
     """export_to(request changes..., **options) exports the digits model, or another, below tmp_path."""

@@ -17,7 +17,7 @@ LAYERS = {
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness", "evaluation", "reporting"), 3),
     "pipeline": 4,
-    "matrix": 5,
+    **dict.fromkeys(("matrix", "search"), 5),
     "cli": 6,
 }
 HEAVY = {"torch", "coremltools", "onnx", "onnxruntime", "numpy"}

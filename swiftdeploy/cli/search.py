@@ -66,8 +66,8 @@ def search(
     from swiftdeploy.cli.export import folder_of, size_of
 
     with console.quiet():  # coremltools warns as it is imported
-        from swiftdeploy.pipeline import search as pipeline
-    from swiftdeploy.pipeline.search_request import SearchRequest
+        from swiftdeploy.search import run as pipeline
+    from swiftdeploy.search.request import SearchRequest
     from swiftdeploy.searches import Goal
 
     side = size_of(size)

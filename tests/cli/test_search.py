@@ -6,8 +6,9 @@ import pytest
 
 from swiftdeploy import console
 from swiftdeploy.cli import tradeoff as tables
-from swiftdeploy.pipeline import search, trials
 from swiftdeploy.recipe import read_recipe
+from swiftdeploy.search import run as search
+from swiftdeploy.search import trials
 from swiftdeploy.searches import SearchReport
 from swiftdeploy.spec import from_plain
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from swiftdeploy import compress, console
 from swiftdeploy.evaluation.statistics import share
-from swiftdeploy.pipeline import candidates
-from swiftdeploy.pipeline.candidates import Candidate
 from swiftdeploy.pipeline.compressed import Base
-from swiftdeploy.pipeline.scores import Judge
 from swiftdeploy.recipe import Recipe
+from swiftdeploy.search import candidates
+from swiftdeploy.search.candidates import Candidate
+from swiftdeploy.search.scores import Judge
 from swiftdeploy.searches import Goal, Point, PointKind
 
 SPREAD = 8  # mixes that are measured wherever the goal lies, so that there is a curve to look at

@@ -17,13 +17,15 @@ from PIL import Image
 from swiftdeploy import bundle, mil
 from swiftdeploy.errors import BudgetError, ConversionError, DependencyError, UsageError
 from swiftdeploy.evaluation.decode import UnreadableImage
-from swiftdeploy.pipeline import candidates, compressed, search, trials, variants
+from swiftdeploy.pipeline import compressed, variants
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
-from swiftdeploy.pipeline.search import SearchRequest
 from swiftdeploy.pipeline.subject import load_subject, prepare
 from swiftdeploy.recipe import Override, Recipe, read_recipe
 from swiftdeploy.schema import make_schema
+from swiftdeploy.search import candidates, trials
+from swiftdeploy.search import run as search
+from swiftdeploy.search.run import SearchRequest
 from swiftdeploy.searches import Goal, SearchReport, read_report, text
 from swiftdeploy.spec import ExportOptions, to_plain
 

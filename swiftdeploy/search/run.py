@@ -19,20 +19,21 @@ import numpy as np
 
 from swiftdeploy import bundle, compress, console
 from swiftdeploy.errors import BudgetError, ModelError, UsageError
-from swiftdeploy.pipeline import candidates, compressed, parity, variants
+from swiftdeploy.pipeline import compressed, parity, variants
 from swiftdeploy.pipeline.album import Album, find_images, read_album
-from swiftdeploy.pipeline.candidates import Candidate
 from swiftdeploy.pipeline.compressed import Base
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest
-from swiftdeploy.pipeline.scores import Judge, judge
-from swiftdeploy.pipeline.search_request import SearchRequest, check_destination
-from swiftdeploy.pipeline.sensitivity import damages
 from swiftdeploy.pipeline.subject import Pair, Subject, class_count, load_subject, prepare
 from swiftdeploy.pipeline.threads import one_thread
-from swiftdeploy.pipeline.trials import Trials, best, meets, portable, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.recipe import Recipe
 from swiftdeploy.reporting import figures, sensitivity, tradeoff
+from swiftdeploy.search import candidates
+from swiftdeploy.search.candidates import Candidate
+from swiftdeploy.search.request import SearchRequest, check_destination
+from swiftdeploy.search.scores import Judge, judge
+from swiftdeploy.search.sensitivity import damages
+from swiftdeploy.search.trials import Trials, best, meets, portable, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
 
 PACKAGES = ".packages"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from swiftdeploy import console
 from swiftdeploy.errors import ConversionError
 from swiftdeploy.pipeline import compressed, parity
-from swiftdeploy.pipeline.candidates import Candidate
 from swiftdeploy.pipeline.compressed import Base
 from swiftdeploy.pipeline.program import Built
+from swiftdeploy.search.candidates import Candidate
 
 
 def damages(

@@ -6,8 +6,8 @@ import pytest
 
 from swiftdeploy.compress import Mix
 from swiftdeploy.errors import BudgetError
-from swiftdeploy.pipeline import search
-from swiftdeploy.pipeline.trials import best, meets, spread, walk_to_accuracy, walk_to_size
+from swiftdeploy.search import run as search
+from swiftdeploy.search.trials import best, meets, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.searches import Goal, Point
 
 IMAGES = 100

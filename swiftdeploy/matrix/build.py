@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from swiftdeploy.capture import forget_traces
 from swiftdeploy.matrix.accuracy import accuracy_of
 from swiftdeploy.matrix.cache import Made
 from swiftdeploy.matrix.jobs import Job, Outcome
@@ -20,7 +21,10 @@ from swiftdeploy.runs import Accuracy
 
 def build(job: Job) -> Outcome:
     """The outcome of a job; whatever goes wrong is in it, and nothing half-made is left."""
-    return carry_out(job, _make)
+    try:
+        return carry_out(job, _make)
+    finally:
+        forget_traces()
 
 
 def _make(job: Job, place: Path) -> Made:

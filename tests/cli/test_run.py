@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import pty
 import tomllib
 from pathlib import Path
@@ -180,6 +181,8 @@ def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatc
     ((name, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
     assert (name, entry.targets, entry.precisions, len(entry.sha256)) == ("digits", ("onnx",), ("fp32",), 64)
     assert entry.calibration == "photos"
+    assert "photos is no folder" in cli("run", "--dry-run", "--no-cache").out
+    shutil.copytree(digits / "images" / "0", tmp_path / "photos")
     assert cli("run", "--dry-run", "--no-cache").code == 0
     assert cli(*wanted).code == 2
     assert (tmp_path / "swiftdeploy.toml").read_text() == text

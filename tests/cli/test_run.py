@@ -3,8 +3,8 @@
 import importlib
 import json
 import os
-import shutil
 import pty
+import shutil
 import tomllib
 from pathlib import Path
 

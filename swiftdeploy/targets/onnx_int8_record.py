@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from swiftdeploy.report import CompressedTensor, KeptTensor
+from swiftdeploy.targets.onnx_int8_attention import parts_of
 
 Arrays = Mapping[str, NDArray[Any]]
 _SUFFIX = "_quantized"  # by which ONNX Runtime's tool names the integers of a tensor
@@ -34,7 +35,7 @@ def tensor_records(base: Path, path: Path) -> tuple[CompressedTensor, ...]:
     readers = _readers(model, stored)
     return tuple(
         _record(name, value, readers[name], stored)
-        for name, value in _floats(base).items()
+        for name, value in _floats(base, stored).items()
         if name in readers and stored[readers[name].input[0]].dtype == np.int8
     )
 
@@ -52,15 +53,17 @@ def kept_tensors(base: Path, path: Path, floating: Mapping[str, str]) -> tuple[K
             reason="a bias, of int32 in steps of its layer" if name in integers else reasons.get(name, "a float bias"),
             bytes=value.nbytes,
         )
-        for name, value in _floats(base).items()
+        for name, value in _floats(base, stored).items()
         if integers.get(name) != np.int8
     )
 
 
-def _floats(path: Path) -> dict[str, NDArray[np.float32]]:
+def _floats(path: Path, stored: Arrays) -> dict[str, NDArray[np.float32]]:
+    """The float tensors of the file at `path`; one that `stored` has in parts, in parts."""
     tensors = onnx.load_model(path).graph.initializer
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
-    return {name: value for name, value in found.items() if value.dtype.kind == "f" and value.size > 1}
+    whole = {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
+    found = {name: value for name, value in whole.items() if value.dtype.kind == "f" and value.size > 1}
+    return {part: piece for name, value in found.items() for part, piece in parts_of(name, value, stored).items()}
 
 
 def _readers(model: onnx.ModelProto, stored: Arrays) -> dict[str, onnx.NodeProto]:

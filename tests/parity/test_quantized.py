@@ -129,6 +129,12 @@ WRONG = {
         ),
         "steps from its fp32 value",
     ),
+    "a part of a split weight": (
+        lambda name, value: (
+            value * np.float32(1.05) if name.endswith("network_4_1_attn_final_weight_part1_scale") else None
+        ),
+        "network_4_1_attn_final_weight_part1: up to",
+    ),
     "a bias": (
         lambda name, value: -value if name.endswith("network_0_0_pwconv1_bias_quantized") else None,
         "steps from its fp32 value",

@@ -7,7 +7,6 @@ converts. Knows nothing of Core ML or ONNX.
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import warnings
 from collections.abc import Collection, Sequence
@@ -105,18 +104,6 @@ def freeze(module: nn.Module, example: Tensor, *, input_name: str, output_names:
         outputs=tuple(TensorSpec(name=n, shape=tuple(r.shape)) for n, r in zip(names, results, strict=True)),
         origins=_name_values(traced, module) if isinstance(module, fx.GraphModule) else {},
     )
-
-
-def forget_traces() -> None:
-    """Let go of every program that was frozen: for a process that makes many, when it needs none of them any more.
-
-    torch.jit keeps the types of traced modules for good, and a type keeps its weights: 3 times their bytes a program.
-    Nothing public clears that; a torch that keeps it elsewhere is left alone.
-    """
-    with contextlib.suppress(AttributeError):
-        torch._C._jit_clear_class_registry()
-        torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
-        torch.jit._state._clear_class_state()
 
 
 def _name_values(traced: torch.jit.ScriptModule, graph: fx.GraphModule) -> dict[str, str]:

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -117,35 +114,3 @@ def test_outputs_that_are_no_tensors_are_one_error(body, fact):
         freeze(Returns(body), X, input_name="image")
     assert "\n" not in caught.value.fact
     assert caught.value.hint
-
-
-KEEPING = """
-import gc, sys
-import torch
-from swiftdeploy.capture import forget_traces, freeze
-
-def resident():
-    return 1024 * int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
-
-def make():
-    freeze(torch.nn.Conv2d(1, 4 << 20, 1).eval(), torch.zeros(1, 1, 1, 1), input_name="image")
-    if sys.argv[1] == "forget":
-        forget_traces()
-    gc.collect()
-    return resident()
-
-first, *_, last = [make() for _ in range(4)]
-print(last - first)
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is read from /proc")
-def test_programs_that_are_forgotten_take_no_memory():
-    """Three programs of 32 MB of weights more: forgotten they leave nothing, and kept they show that it is measured."""
-
-    def grown(what):
-        done = subprocess.run([sys.executable, "-c", KEEPING, what], check=True, capture_output=True, text=True)
-        return int(done.stdout)
-
-    assert grown("keep") > 3 * (32 << 20) * 0.9
-    assert grown("forget") < 32 << 20

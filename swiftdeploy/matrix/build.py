@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from swiftdeploy.capture import forget_traces
 from swiftdeploy.matrix.accuracy import accuracy_of
 from swiftdeploy.matrix.cache import Made
 from swiftdeploy.matrix.jobs import Job, Outcome
@@ -17,6 +16,7 @@ from swiftdeploy.matrix.memory import watched
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.verify import verify_bundle
 from swiftdeploy.runs import Accuracy
+from swiftdeploy.targets.onnx import forget_exports
 
 
 def build(job: Job) -> Outcome:
@@ -24,7 +24,7 @@ def build(job: Job) -> Outcome:
     try:
         return carry_out(job, _make)
     finally:
-        forget_traces()
+        forget_exports()
 
 
 def _make(job: Job, place: Path) -> Made:

@@ -6,6 +6,7 @@ program that Core ML gets, and is an order faster.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -57,6 +58,18 @@ def convert(
             hint="try another --opset; an op that ONNX lacks needs another spelling in forward",
         ) from error
     destination.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def forget_exports() -> None:
+    """Let go of every program that was exported: for a process that makes many, when it needs none of them any more.
+
+    torch's exporter leaves the types of traced modules behind, and these keep the weights. Nothing public clears that;
+    a torch that keeps them elsewhere is left alone.
+    """
+    with contextlib.suppress(AttributeError):
+        torch._C._jit_clear_class_registry()
+        torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+        torch.jit._state._clear_class_state()
 
 
 def _export(program: Program, *, opset: int, dynamic_batch: bool) -> onnx.ModelProto:

@@ -86,15 +86,17 @@ def _product(
     if channels < 1:
         return []
     name = node.name
-    for suffix, target in (("rows", (0, -1, channels)), ("row", (0, 1, -1)), ("back", (0, channels, 1, 1))):
+    for suffix, target in (("rows", (0, -1, channels)), ("row", (0, 1, -1)), ("wide", (0, 1, 1, channels))):
         graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), f"{name}_{suffix}_shape"))
     return [
-        # A transposition to channels last costs nothing here: integer convolutions work in that layout.
+        # Integer convolutions work with channels last, so that these transpositions and the runtime's own cancel out.
         _node("Transpose", [source.input[many]], f"{name}_last", perm=[0, 2, 3, 1]),
+        _node("Transpose", [source.input[one]], f"{name}_one_last", perm=[0, 2, 3, 1]),
         _node("Reshape", [f"{name}_last", f"{name}_rows_shape"], f"{name}_rows"),
-        _node("Reshape", [source.input[one], f"{name}_row_shape"], f"{name}_row"),
+        _node("Reshape", [f"{name}_one_last", f"{name}_row_shape"], f"{name}_row"),
         _node("MatMul", [f"{name}_row", f"{name}_rows"], f"{name}_product"),
-        helper.make_node("Reshape", [f"{name}_product", f"{name}_back_shape"], [node.output[0]], name=f"{name}_back"),
+        _node("Reshape", [f"{name}_product", f"{name}_wide_shape"], f"{name}_wide"),
+        helper.make_node("Transpose", [f"{name}_wide"], [node.output[0]], name=f"{name}_back", perm=[0, 3, 1, 2]),
     ]
 
 

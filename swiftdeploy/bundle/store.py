@@ -17,11 +17,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from swiftdeploy.aside import write_all
 from swiftdeploy.errors import ArtifactError, UsageError
 
 _STAGING = ".staging"
 _OLD = ".old"
-_PART = ".part"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NOW = fcntl.LOCK_EX | fcntl.LOCK_NB
 _AT_FDCWD = -100 if sys.platform.startswith("linux") else -2
@@ -94,38 +94,10 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that a reader sees whole or not at all. Raises ArtifactError when the disk refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
-            _remove_if_free(left)
-        while not _replaced(path, text):
-            pass
+        write_all({path: text.encode("utf-8")})
     except OSError as error:
         raise _refused(path, error) from error
     _sync(path.parent)
-
-
-def _replaced(path: Path, text: str) -> bool:
-    """Whether the text took the path's place; not where another run swept it away before it was locked."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_PART}")
-    try:
-        with aside.open("w", encoding="utf-8") as stream:
-            with contextlib.suppress(OSError):
-                fcntl.flock(stream, _NOW)
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-            try:
-                aside.replace(path)
-            except FileNotFoundError:
-                return False
-        return True
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _remove_if_free(path: Path) -> None:
-    with contextlib.suppress(OSError), path.open("rb") as stream:
-        fcntl.flock(stream, _NOW)
-        path.unlink()
 
 
 @contextlib.contextmanager

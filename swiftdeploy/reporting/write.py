@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from swiftdeploy.aside import write_all
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.reporting.html import run_html
 from swiftdeploy.reporting.junit import junit_xml
@@ -58,32 +56,9 @@ def write(report: RunReport, folder: Path, formats: Formats = Formats()) -> tupl
     texts = {WRITERS[name][0]: WRITERS[name][1](report) for name in formats.written}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _write_whole(folder, texts)
+        write_all({folder / name: text.encode("utf-8", "replace") for name, text in texts.items()})
     except OSError as error:
         raise ArtifactError(
             f"{folder} cannot be written: {error.strerror or error}", hint="check space and permissions"
         ) from error
-
-
-def _write_whole(folder: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
-    aside: dict[Path, Path] = {}
-    try:
-        for name, text in texts.items():
-            handle, staged = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-            aside[folder / name] = Path(staged)
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode("utf-8", "replace"))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(staged).chmod(0o644)  # mkstemp's is for its owner alone, and CI uploads from another account
-        for path, staged_path in aside.items():
-            staged_path.replace(path)
-    finally:
-        _remove(aside.values())
-    return tuple(aside)
-
-
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    return tuple(folder / name for name in texts)

@@ -1,7 +1,6 @@
 """A folder appears whole or not at all: when the block raises, when the process dies, when the disk is full."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -413,30 +412,6 @@ def test_a_text_is_replaced_whole(tmp_path):
     write_whole(path, "größer")
     assert path.read_text(encoding="utf-8") == "größer"
     assert names(path.parent) == ["run.json"]
-
-
-def test_a_part_of_a_living_run_is_not_swept(tmp_path):
-    part = tmp_path / ".run.json.0123456789ab.part"
-    with part.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        write_whole(tmp_path / "run.json", "x")
-        assert part.exists()
-
-
-def test_a_part_that_was_swept_before_it_was_locked_is_written_again(tmp_path, monkeypatch):
-    replace = Path.replace
-    tries = []
-
-    def lose_once(self, target):
-        tries.append(self)
-        if len(tries) == 1:
-            self.unlink()
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", lose_once)
-    write_whole(tmp_path / "run.json", "x")
-    assert len(tries) == 2
-    assert names(tmp_path) == ["run.json"]
 
 
 def test_a_text_that_the_disk_refuses_leaves_the_old_one(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Files that are whole or not there, the same bytes every time."""
 
+import os
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -48,19 +48,25 @@ def test_an_unknown_format_is_refused():
 def test_a_disk_that_refuses_leaves_what_was_there(tmp_path, green, red, monkeypatch):
     write(green, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    chmod, calls = Path.chmod, []
+    fsync, calls = os.fsync, []
 
-    def full(self, mode):
-        calls.append(self)
+    def full(descriptor):
+        calls.append(descriptor)
         if len(calls) == 4:
             raise OSError(28, "No space left on device")
-        return chmod(self, mode)
+        return fsync(descriptor)
 
-    monkeypatch.setattr(Path, "chmod", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ArtifactError, match="No space left on device") as caught:
         write(red, tmp_path)
     assert caught.value.exit_code == 7
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_run_left_aside_goes(tmp_path, green):
+    (tmp_path / ".junit.xml.0123456789ab.part").write_text("<testsui")
+    write(green, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(name for name, _ in WRITERS.values())
 
 
 def test_a_folder_that_is_a_file(tmp_path, green):

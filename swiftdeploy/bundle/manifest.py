@@ -46,7 +46,7 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AskedRecord:
+class RequestRecord:
     """What the export was asked for: with the same weights, images and versions, enough to make the same bytes again.
 
     `model` and `attention` are as given, before anything was concluded; `options` are the plain `ExportOptions`, whose
@@ -122,7 +122,7 @@ class Manifest:
     schema: Literal[1]
     tool: Mapping[str, str]
     model: ModelRecord
-    recipe: AskedRecord
+    recipe: RequestRecord
     provenance: Provenance
     input_kind: InputKind
     inputs: tuple[TensorSpec, ...]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from swiftdeploy.bundle.manifest import AskedRecord, Manifest
+from swiftdeploy.bundle.manifest import Manifest, RequestRecord
 from swiftdeploy.report import FileRecord
 from swiftdeploy.spec import to_plain
 
@@ -74,7 +74,7 @@ def _dependencies(manifest: Manifest) -> list[dict[str, Any]]:
     return [*_inputs(manifest, manifest.recipe), *_libraries(manifest.tool)]
 
 
-def _inputs(manifest: Manifest, recipe: AskedRecord) -> list[dict[str, Any]]:
+def _inputs(manifest: Manifest, recipe: RequestRecord) -> list[dict[str, Any]]:
     provenance = manifest.provenance
     found: list[dict[str, Any]] = []
     if provenance.weights == "trained":

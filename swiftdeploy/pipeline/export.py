@@ -18,9 +18,9 @@ import numpy as np
 from swiftdeploy import bundle, console
 from swiftdeploy.errors import SwiftdeployError
 from swiftdeploy.pipeline import mixed, parity, placing, unfinished
-from swiftdeploy.pipeline.asked import asked_record
 from swiftdeploy.pipeline.conversion import convert
 from swiftdeploy.pipeline.program import PROBABILITIES
+from swiftdeploy.pipeline.recorded import request_record
 from swiftdeploy.pipeline.refusal import refuse
 from swiftdeploy.pipeline.request import ExportRequest, ExportResult
 from swiftdeploy.pipeline.subject import GOLDEN_SAMPLES, Pair, Subject, load_subject, prepare
@@ -220,7 +220,7 @@ def _finish(
             attention=str(loaded.arguments.get("attention", "")),
             arguments=dict(loaded.arguments),
         ),
-        recipe=asked_record(subject),
+        recipe=request_record(subject),
         provenance=loaded.provenance,
         input_kind=subject.options.input_kind,
         inputs=built.program.inputs,

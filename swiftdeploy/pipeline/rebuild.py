@@ -26,9 +26,9 @@ from swiftdeploy.bundle import (
     tree_digest,
 )
 from swiftdeploy.errors import ArtifactError, CheckpointError, UsageError
-from swiftdeploy.pipeline.asked import request_of
 from swiftdeploy.pipeline.contents import parts
 from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.recorded import request_of
 from swiftdeploy.pipeline.trust import vouched_model
 from swiftdeploy.spec import to_plain
 

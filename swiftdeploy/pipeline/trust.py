@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from swiftdeploy.bundle import AskedRecord
+from swiftdeploy.bundle import RequestRecord
 from swiftdeploy.errors import UsageError
 
 
-def vouched_model(bundle: str, recipe: AskedRecord, given: str | None) -> str:
+def vouched_model(bundle: str, recipe: RequestRecord, given: str | None) -> str:
     """The model of a bundle (called `bundle` in messages), as a name that may be resolved.
 
     Raises UsageError where `given` is another model, or where nothing is given and the recorded one is code outside the

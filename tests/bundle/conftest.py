@@ -94,7 +94,7 @@ def describe(folder):
         schema=1,
         tool={"swiftdeploy": "0.1.0"},
         model=bundle.ModelRecord(name="tiny", factory="nets:tiny", family="custom", parameters=9),
-        recipe=bundle.AskedRecord(model="nets:tiny", options={"batch": 1}, code="11" * 32),
+        recipe=bundle.RequestRecord(model="nets:tiny", options={"batch": 1}, code="11" * 32),
         provenance=Provenance(
             weights="trained", source="größe.pth", sha256="00" * 32, format="safetensors", keys=KeyReport(loaded=3)
         ),

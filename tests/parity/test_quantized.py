@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from swiftdeploy import catalog, checkpoint
@@ -280,3 +280,18 @@ def test_conditioning_is_no_better_than_two_right_runs_are(fp32, int8, held_out,
     found = quantized.conditioning_db(int8[0], images)
     assert 20 < found <= two_runs
     assert quantized.conditioning_db(fp32, images) > 100 > found, "only rounding to steps is a staircase"
+
+
+@pytest.mark.parametrize(
+    ("size", "moved", "steps", "refused"),
+    [(96, 2, 1, False), (96, 3, 1, True), (1000, 10, 1, False), (1000, 11, 1, True), (96, 1, 2, True)],
+    ids=["two of a small tensor", "three of it", "one in a hundred", "more", "two steps"],
+)
+def test_how_many_values_may_lie_on_a_border(size, moved, steps, refused):
+    node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"])
+    model = helper.make_model(helper.make_graph([node], "one", [], []))
+    values = np.full(size, 100, np.uint8)
+    answers = values.copy()
+    answers[:moved] += steps
+    excess, where = quantized._worst_apart(model, {"q": values}, {"q": answers}, ["q"])
+    assert (excess > 0, bool(where)) == (refused, refused)

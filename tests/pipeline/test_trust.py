@@ -1,12 +1,12 @@
 import pytest
 
-from swiftdeploy.bundle import AskedRecord
+from swiftdeploy.bundle import RequestRecord
 from swiftdeploy.errors import UsageError
 from swiftdeploy.pipeline.trust import vouched_model
 
 
 def recipe(model):
-    return AskedRecord(model=model, options={}, arguments={"path": "x"})
+    return RequestRecord(model=model, options={}, arguments={"path": "x"})
 
 
 def test_a_model_of_the_catalog_needs_no_word():

@@ -9,7 +9,7 @@ import pytest
 from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.parity.samples import Sample
-from swiftdeploy.pipeline.asked import asked_record, images_digest, request_of
+from swiftdeploy.pipeline.recorded import images_digest, request_of, request_record
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject
 from swiftdeploy.spec import ExportOptions, to_plain
@@ -34,7 +34,7 @@ def request_(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe(request_):
-    return asked_record(load_subject(request_))
+    return request_record(load_subject(request_))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from swiftdeploy.bundle import AskedRecord, Bundle
+from swiftdeploy.bundle import Bundle, RequestRecord
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.parity.samples import Sample
 from swiftdeploy.pipeline.code import code_digest
@@ -16,10 +16,10 @@ from swiftdeploy.pipeline.subject import Subject
 from swiftdeploy.spec import ExportOptions, from_plain, to_plain
 
 
-def asked_record(subject: Subject) -> AskedRecord:
+def request_record(subject: Subject) -> RequestRecord:
     """The record of the request that the subject was made from."""
     request = subject.request
-    return AskedRecord(
+    return RequestRecord(
         model=request.model,
         options=to_plain(dataclasses.replace(request.options, labels=())),
         attention=request.attention or "",

@@ -131,7 +131,11 @@ def _check_onnx(
     ):
         base = convert(subject, truth.built, Path(folder), "base", "onnx", "fp32")[0]
         legs = (
-            onnx_variants.outputs_leg(claimed.path, base, truth, claimed.precision),
+            onnx_variants.outputs_leg(
+                claimed.path,
+                onnx_variants.reference_of(claimed.path, base, truth, claimed.precision),
+                claimed.precision,
+            ),
             onnx_variants.weights_leg(base, claimed.path, compression.floating),
         )
     gate = compare.GATES["fp32"].passes

@@ -80,20 +80,22 @@ def make_variant(subject: Subject, pair: Pair, bases: Bases, folder: Path, preci
     path = folder / f"{subject.spec.name}-{precision}{onnx.SUFFIX}"
     with scratch(folder):
         placed = _quantise(subject, bases.real, path, precision, subject.options.int8)
-    report = None
+    truth, report = reference_of(path, bases.real, pair.real, precision), None
     if pair.stress is not None and bases.stress is not None:
         twin = _folder(folder / _TWIN) / path.name
         # The twin shows what the quantiser and the runtime do; how wide its ranges are shows nothing more.
         options = dataclasses.replace(subject.options.int8, method="minmax", percentile=Int8Options().percentile)
         twin_placed = _quantise(subject, bases.stress, twin, precision, options)
         legs = (
-            outputs_leg(path, bases.real, pair.real, precision),
-            dataclasses.replace(outputs_leg(twin, bases.stress, pair.stress, precision), name="stress"),
+            outputs_leg(path, truth, precision),
+            dataclasses.replace(
+                outputs_leg(twin, reference_of(twin, bases.stress, pair.stress, precision), precision), name="stress"
+            ),
             weights_leg(bases.real, path, placed.floating, twin=(bases.stress, twin, twin_placed.floating)),
         )
         report = _report(subject, pair, path, precision, legs)
         shutil.rmtree(folder / _TWIN)
-    record = _record(subject, pair, bases, path, precision, placed)
+    record = _record(subject, truth, bases, path, precision, placed)
     made = Made(path=path, compression=record, report=report)
     if not subject.options.ort:
         return (made,)
@@ -101,10 +103,19 @@ def make_variant(subject: Subject, pair: Pair, bases: Bases, folder: Path, preci
         return made, dataclasses.replace(made, path=onnx.to_ort(path))
 
 
-def outputs_leg(path: Path, base: Path, truth: parity.Reference, precision: Precision) -> Leg:
-    """Leg 1 of an 8-bit file; `base` is the fp32 file of the module of `truth`, which it was made of."""
+def reference_of(path: Path, base: Path, truth: parity.Reference, precision: Precision) -> parity.Reference:
+    """What the 8-bit file at `path` is held to; `base` is the fp32 file of the module of `truth`, which it was made of.
+
+    Of weights alone that is the module with the weights that the file decompresses to; of rounded activations no module
+    is, and `truth` has the inputs.
+    """
+    return _decompressed(path, base, truth) if precision == "w8" else truth
+
+
+def outputs_leg(path: Path, truth: parity.Reference, precision: Precision) -> Leg:
+    """Leg 1 of an 8-bit file against what `reference_of` gives."""
     if precision == "w8":
-        return parity.outputs_leg("outputs", open_artifact(path), _decompressed(path, base, truth), precision=precision)
+        return parity.outputs_leg("outputs", open_artifact(path), truth, precision=precision)
     return integers.execution(path, truth.inputs, samples=truth.samples)
 
 
@@ -146,15 +157,14 @@ def _report(subject: Subject, pair: Pair, path: Path, precision: Precision, legs
 
 
 def _record(
-    subject: Subject, pair: Pair, bases: Bases, path: Path, precision: Precision, placed: Placement
+    subject: Subject, truth: parity.Reference, bases: Bases, path: Path, precision: Precision, placed: Placement
 ) -> CompressionRecord:
     """The manifest's record, and the golden answers that it names, written beside the file."""
-    truth = pair.real
     rows = [truth.samples.index(sample) for sample in GOLDEN_SAMPLES]
     with console.quiet():
         if precision == "w8":
             limits = compare.GATES["fp32"]
-            answers: Arrays = _decompressed(path, bases.real, truth).outputs
+            answers: Arrays = truth.outputs
         else:
             limits = limits_of(integers.conditioning_db(path, truth.inputs))
             answers = integers.as_written(path, truth.inputs)

@@ -1,14 +1,20 @@
 """Efficient additive attention in a form that costs less between integer convolutions; the sums stay what they are.
 
+    x / Clip(ReduceL2(x))                     LpNormalization of x with its channels last: one pass instead of three
+    g * (k / Clip(n * ReduceL2(k)))           the same of k, times g / n, which is a few values
     ReduceSum(Mul(a, q)) over the tokens      one MatMul of a, a value a token, with q: two passes over q become one
     Conv(Concat(q, k))                        Conv(q) + Conv(k): a concatenation of integers rounds both to one scale
 
-Both are rewritten before quantising, in the fp32 graph that `onnx_int8` has read.
+All are rewritten before quantising, in the fp32 graph that `onnx_int8` has read. LpNormalization knows no least norm:
+it divides by every norm but 0, as PyTorch's F.normalize does down to 1e-12, where our fp32 graph, which has to fit
+fp16, stops at 6.1e-5. Of integers a norm is 0 or at least one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,39 +23,24 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
+_TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
-    """The model with every such sum and concatenation rewritten, in place, but for the nodes named in `keep`.
+    """The model with all of these rewritten, in place, but for what holds a node named in `keep`.
 
     Free batch sizes stay free.
     """
-    graph = model.graph
-    sizes = _sizes(model)
-    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    made = {name: node for node in graph.node for name in node.output}
-    uses = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
+    reading = _Reading.of(model)
     instead: dict[str, list[onnx.NodeProto]] = {}
-    dropped: set[str] = set()
-    for node in graph.node:
-        source = made.get(node.input[0]) if node.input else None
-        if source is None or uses.count(source.output[0]) != 1 or {node.name, source.name} & set(keep):
-            continue
-        found: list[onnx.NodeProto] = []
-        if node.op_type == "ReduceSum" and source.op_type == "Mul":
-            found = _product(node, source, sizes, stored, graph)
-        elif node.op_type == "Conv" and source.op_type == "Concat":
-            found = _sum(node, source, sizes, stored, graph)
-        if found:
-            instead[node.output[0]] = found
-            dropped.add(source.output[0])
-    nodes = [n for node in graph.node if node.output[0] not in dropped for n in instead.get(node.output[0], [node])]
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    read = {name for node in kept for name in node.input}
-    weights = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept)
-    graph.initializer.extend(weights)
+    for node in model.graph.node:
+        for match in (_unit, _scaled_unit, _product, _sum):
+            found = match(node, reading)
+            if found and not {n.name for n in found.replaced} & set(keep):
+                instead[node.output[0]] = found.nodes
+                model.graph.initializer.extend(found.constants)
+    nodes = [n for node in model.graph.node for n in instead.get(node.output[0], [node])]
+    _set_nodes(model.graph, _read(_untransposed(nodes), [value.name for value in model.graph.output]))
     return model
 
 
@@ -66,65 +57,169 @@ def parts_of(name: str, value: Array, stored: Mapping[str, Array]) -> dict[str, 
     return parts if parts and start == value.shape[1] else {name: value}
 
 
-def _product(
-    node: onnx.NodeProto,
-    source: onnx.NodeProto,
-    sizes: Mapping[str, tuple[int, ...]],
-    stored: Mapping[str, Array],
-    graph: onnx.GraphProto,
-) -> list[onnx.NodeProto]:
-    """Sum over tokens of (N, 1, H, W) times (N, C, H, W) as (N, 1, HW) times (N, HW, C); empty for another sum."""
-    shapes = [sizes.get(name, ()) for name in source.input]
-    axes = stored.get(node.input[1]) if len(node.input) > 1 else None
-    keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
-    if axes is None or sorted(int(a) % 4 for a in axes.ravel()) != [2, 3] or not keeps:
-        return []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """What a graph says of its values: who makes each, how large it is (0 for a free size), how often it is read."""
+
+    sizes: Mapping[str, tuple[int, ...]]
+    stored: Mapping[str, Array]
+    made: Mapping[str, onnx.NodeProto]
+    uses: Mapping[str, int]
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto) -> _Reading:
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        values = (*inferred.value_info, *inferred.input, *inferred.output)
+        graph = model.graph
+        read = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
+        return cls(
+            sizes={v.name: tuple(dim.dim_value for dim in v.type.tensor_type.shape.dim) for v in values},
+            stored={tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer},
+            made={name: node for node in graph.node for name in node.output},
+            uses=Counter(read),
+        )
+
+    def maker(self, name: str, op_type: str) -> onnx.NodeProto | None:
+        """The node that makes the value, if it is of that type."""
+        node = self.made.get(name)
+        return node if node is not None and node.op_type == op_type else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What takes the place of some nodes, the last of which makes the value that the last of `nodes` makes."""
+
+    replaced: Sequence[onnx.NodeProto]
+    nodes: list[onnx.NodeProto]
+    constants: Sequence[onnx.TensorProto] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Norm:
+    """A quotient x / Clip(ReduceL2(x) * scale, least) over the channels of (N, C, H, W); `scale` is "" for none."""
+
+    x: str
+    scale: str
+    least: float
+    nodes: tuple[onnx.NodeProto, ...]
+
+
+def _norm(node: onnx.NodeProto, reading: _Reading) -> _Norm | None:
+    clip = reading.maker(node.input[1], "Clip") if node.op_type == "Div" else None
+    least = reading.stored.get(clip.input[1]) if clip is not None and len(clip.input) > 1 else None
+    if clip is None or least is None or any(clip.input[2:]):
+        return None
+    x, divisor, scale = node.input[0], clip.input[0], ""
+    scaled = reading.maker(divisor, "Mul")
+    if scaled is not None:
+        # (N, 1, 1, 1) is the scale of whole maps
+        scale = next((name for name in scaled.input if reading.sizes.get(name, ())[1:] == (1, 1, 1)), "")
+        divisor = next((name for name in scaled.input if name != scale), "")
+    reduced = reading.maker(divisor, "ReduceL2")
+    if reduced is None or bool(scaled) != bool(scale) or reduced.input[0] != x or len(reading.sizes.get(x, ())) != 4:
+        return None
+    axes = reading.stored.get(reduced.input[1]) if len(reduced.input) > 1 else None
+    if axes is None or axes.ravel().tolist() not in ([1], [-3]) or _attribute(reduced, "keepdims", 1) != 1:
+        return None
+    nodes = (reduced, *([scaled] if scaled is not None else []), clip, node)
+    return _Norm(x=x, scale=scale, least=float(least), nodes=nodes)
+
+
+def _unit(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+    """A quotient by the norm over channels, as LpNormalization; None for another node."""
+    norm = _norm(node, reading)
+    if norm is None or norm.scale:
+        return None
+    nodes = [*_unit_rows(norm.x, node.name), _back(f"{node.name}_unit", node)]
+    return _Found(replaced=norm.nodes, nodes=nodes)
+
+
+def _scaled_unit(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+    """A value a channel times a quotient by a scaled norm over channels; None for another node.
+
+    The least norm is written as wide as the map: the runtime then multiplies whole rows of pixels at a time.
+    """
+    if node.op_type != "Mul":
+        return None
+    quotient = next((name for name in node.input if reading.maker(name, "Div")), "")
+    values = next((name for name in node.input if name != quotient), "")
+    norm = _norm(reading.made[quotient], reading) if quotient and reading.uses[quotient] == 1 else None
+    if norm is None or not norm.scale or reading.sizes.get(values, ())[2:] != (1, 1):
+        return None
+    name = node.name
+    width = max(1, reading.sizes[norm.x][3])
+    least = numpy_helper.from_array(np.full((1, 1, width, 1), norm.least, np.float32), f"{name}_least")
+    nodes = [
+        *_unit_rows(norm.x, name),
+        _node("Max", [norm.scale, least.name], f"{name}_scale"),
+        _node("Transpose", [values], f"{name}_values", perm=_TO_LAST),
+        _node("Div", [f"{name}_values", f"{name}_scale"], f"{name}_scaled"),
+        _node("Mul", [f"{name}_scaled", f"{name}_unit"], f"{name}_product"),
+        _back(f"{name}_product", node),
+    ]
+    return _Found(replaced=[*norm.nodes, node], nodes=nodes, constants=[least])
+
+
+def _unit_rows(x: str, name: str) -> list[onnx.NodeProto]:
+    return [
+        _node("Transpose", [x], f"{name}_last", perm=_TO_LAST),
+        _node("LpNormalization", [f"{name}_last"], f"{name}_unit", axis=-1, p=2),
+    ]
+
+
+def _product(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+    """Sum over tokens of (N, 1, H, W) times (N, C, H, W) as (N, 1, HW) times (N, HW, C); None for another node."""
+    source = reading.maker(node.input[0], "Mul") if node.op_type == "ReduceSum" else None
+    if source is None or reading.uses[node.input[0]] != 1:
+        return None
+    shapes = [reading.sizes.get(name, ()) for name in source.input]
+    axes = reading.stored.get(node.input[1]) if len(node.input) > 1 else None
+    if axes is None or sorted(int(a) % 4 for a in axes.ravel()) != [2, 3] or _attribute(node, "keepdims", 1) != 1:
+        return None
     if any(len(shape) != 4 for shape in shapes) or shapes[0][2:] != shapes[1][2:] or 1 not in (s[1] for s in shapes):
-        return []
+        return None
     one, many = (0, 1) if shapes[0][1] == 1 else (1, 0)
     channels = shapes[many][1]
     if channels < 1:
-        return []
+        return None
     name = node.name
-    for suffix, target in (("rows", (0, -1, channels)), ("row", (0, 1, -1)), ("wide", (0, 1, 1, channels))):
-        graph.initializer.append(numpy_helper.from_array(np.array(target, np.int64), f"{name}_{suffix}_shape"))
-    return [
+    forms = {"rows": (0, -1, channels), "row": (0, 1, -1), "wide": (0, 1, 1, channels)}
+    constants = [numpy_helper.from_array(np.array(form, np.int64), f"{name}_{to}_shape") for to, form in forms.items()]
+    nodes = [
         # Integer convolutions work with channels last, so that these transpositions and the runtime's own cancel out.
-        _node("Transpose", [source.input[many]], f"{name}_last", perm=[0, 2, 3, 1]),
-        _node("Transpose", [source.input[one]], f"{name}_one_last", perm=[0, 2, 3, 1]),
+        _node("Transpose", [source.input[many]], f"{name}_last", perm=_TO_LAST),
+        _node("Transpose", [source.input[one]], f"{name}_one_last", perm=_TO_LAST),
         _node("Reshape", [f"{name}_last", f"{name}_rows_shape"], f"{name}_rows"),
         _node("Reshape", [f"{name}_one_last", f"{name}_row_shape"], f"{name}_row"),
         _node("MatMul", [f"{name}_row", f"{name}_rows"], f"{name}_product"),
         _node("Reshape", [f"{name}_product", f"{name}_wide_shape"], f"{name}_wide"),
-        helper.make_node("Transpose", [f"{name}_wide"], [node.output[0]], name=f"{name}_back", perm=[0, 3, 1, 2]),
+        _back(f"{name}_wide", node),
     ]
+    return _Found(replaced=[source, node], nodes=nodes, constants=constants)
 
 
-def _sum(
-    node: onnx.NodeProto,
-    source: onnx.NodeProto,
-    sizes: Mapping[str, tuple[int, ...]],
-    stored: Mapping[str, Array],
-    graph: onnx.GraphProto,
-) -> list[onnx.NodeProto]:
-    """A convolution of joined channels as the sum of one for each; empty where it is another."""
-    weight = stored.get(node.input[1])
-    group = next((a.i for a in node.attribute if a.name == "group"), 1)
-    axis = next((a.i for a in source.attribute if a.name == "axis"), 0)
-    widths = [sizes.get(name, (0, 0))[1] for name in source.input]
-    if weight is None or (group, axis, len(widths)) != (1, 1, 2) or min(widths) < 1 or sum(widths) != weight.shape[1]:
-        return []
+def _sum(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+    """A convolution of joined channels as the sum of one for each; None for another node."""
+    source = reading.maker(node.input[0], "Concat") if node.op_type == "Conv" else None
+    if source is None or reading.uses[node.input[0]] != 1:
+        return None
+    weight = reading.stored.get(node.input[1])
+    kind = (_attribute(node, "group", 1), _attribute(source, "axis", 0), len(source.input))
+    widths = [reading.sizes.get(name, (0, 0))[1] for name in source.input]
+    if weight is None or kind != (1, 1, 2) or min(widths) < 1 or sum(widths) != weight.shape[1]:
+        return None
     nodes: list[onnx.NodeProto] = []
-    ends = np.cumsum(widths)
-    for number, (name, end, width) in enumerate(zip(source.input, ends, widths, strict=True)):
+    constants = []
+    for number, (name, end, width) in enumerate(zip(source.input, np.cumsum(widths), widths, strict=True)):
         part = np.ascontiguousarray(weight[:, end - width : end])
-        graph.initializer.append(numpy_helper.from_array(part, _part(node.input[1], number)))
+        constants.append(numpy_helper.from_array(part, _part(node.input[1], number)))
         bias = list(node.input[2:]) if number == 0 else []
         made = _node("Conv", [name, _part(node.input[1], number), *bias], f"{node.name}_{number}")
         made.attribute.extend(node.attribute)
         nodes.append(made)
     both = [made.output[0] for made in nodes]
-    return [*nodes, helper.make_node("Add", both, [node.output[0]], name=f"{node.name}_sum")]
+    nodes.append(helper.make_node("Add", both, [node.output[0]], name=f"{node.name}_sum"))
+    return _Found(replaced=[source, node], nodes=nodes, constants=constants)
 
 
 def _part(name: str, number: int) -> str:
@@ -135,8 +230,52 @@ def _node(op: str, inputs: list[str], output: str, **attributes: Any) -> onnx.No
     return helper.make_node(op, inputs, [output], name=output, **attributes)
 
 
-def _sizes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """The shape of every value that has one, 0 for a free size."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    values = (*graph.value_info, *graph.input, *graph.output)
-    return {v.name: tuple(dim.dim_value for dim in v.type.tensor_type.shape.dim) for v in values}
+def _back(value: str, node: onnx.NodeProto) -> onnx.NodeProto:
+    """What makes the node's output of a value with channels last."""
+    return helper.make_node("Transpose", [value], [node.output[0]], name=f"{node.name}_back", perm=_TO_FIRST)
+
+
+def _attribute(node: onnx.NodeProto, name: str, otherwise: int) -> int:
+    return next((a.i for a in node.attribute if a.name == name), otherwise)
+
+
+def _untransposed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The nodes, each of which reads what a transposition there and back would give it before both of them.
+
+    What the runtime makes of such a pair between roundings is rounded twice.
+    """
+    made = {node.output[0]: node for node in nodes if node.op_type == "Transpose"}
+    before: dict[str, str] = {}
+    for node in made.values():
+        source = made.get(node.input[0])
+        if source is not None and {_perm(source), _perm(node)} == {_TO_LAST, _TO_FIRST}:
+            before[node.output[0]] = source.input[0]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    for node in copies:
+        for index, name in enumerate(node.input):
+            node.input[index] = before.get(name, name)
+    return copies
+
+
+def _perm(node: onnx.NodeProto) -> tuple[int, ...]:
+    return next((tuple(a.ints) for a in node.attribute if a.name == "perm"), ())
+
+
+def _read(nodes: Sequence[onnx.NodeProto], outputs: Collection[str]) -> list[onnx.NodeProto]:
+    """The nodes of which something is read."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            kept.append(node)
+            wanted |= set(node.input)
+    return kept[::-1]
+
+
+def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """The graph with these nodes, which are copies, and the constants that they read."""
+    read = {name for node in nodes for name in node.input}
+    weights = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(weights)

@@ -1,4 +1,4 @@
-"""Sums of attention and joined channels in another form: the same answers as torch, and only where they fit."""
+"""Norms, sums and joined channels of attention in another form: the same answers as torch, and only where they fit."""
 
 import numpy as np
 import onnx
@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from swiftdeploy.capture import freeze
+from swiftdeploy import catalog, checkpoint
+from swiftdeploy.capture import capture, freeze
+from swiftdeploy.fuse import fuse
+from swiftdeploy.parity.stress import stress_
 from swiftdeploy.targets import onnx as target
 from swiftdeploy.targets.onnx_cleanup import op_counts
 from swiftdeploy.targets.onnx_int8_attention import parts_of, rewritten
@@ -34,6 +37,25 @@ class Additive(nn.Module):
         joined = torch.cat((self.key(x) * total, x), self.axis)
         out = self.final(joined)
         return out + joined.mean() + product.mean() if self.again else out
+
+
+class Units(nn.Module):
+    """Unit vectors of the tokens, and the same under a scale of each map, times a value a channel, as fusing has it."""
+
+    def __init__(self, dim=1, scaled=True, most=None, other=False, shared=False, least=6.103515625e-05):
+        super().__init__()
+        torch.manual_seed(2)
+        self.key = nn.Conv2d(4, 4, 1)
+        self.dim, self.scaled, self.most, self.other, self.shared, self.least = dim, scaled, most, other, shared, least
+
+    def forward(self, x):
+        norm = torch.linalg.vector_norm(self.key(x) if self.other else x, dim=self.dim, keepdim=True)
+        if not self.scaled:
+            return x / norm.clamp(self.least, self.most)
+        scale = torch.linalg.vector_norm(self.key(x), dim=(1, 2, 3), keepdim=True)
+        unit = x / (scale * norm).clamp(self.least, self.most)
+        product = unit * x.amax((2, 3), keepdim=True)
+        return product + unit if self.shared else product
 
 
 def written(folder, module, *, dynamic_batch=False):
@@ -100,3 +122,92 @@ def test_a_weight_in_parts_is_found_again():
     assert list(parts_of("v", value, stored)) == ["v"]
     del stored["w_part1_quantized"]
     assert list(parts_of("w", value, stored)) == ["w"], "what is missing of a weight is not hidden"
+
+
+@pytest.mark.parametrize("dynamic_batch", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_norms_are_rewritten_and_answer_as_torch(tmp_path, scaled, dynamic_batch):
+    module = Units(scaled=scaled)
+    model = rewritten(written(tmp_path, module, dynamic_batch=dynamic_batch))
+    counts = op_counts(model)
+    assert counts["LpNormalization"] == 1
+    assert "Clip" not in counts
+    assert counts.get("ReduceL2", 0) == int(scaled), "the norm of whole maps stays"
+    onnx.checker.check_model(model, full_check=True)
+    x = X.clone()
+    x[0, :, 0, 0] = 0
+    with torch.no_grad():
+        np.testing.assert_allclose(run(model, x), module(x).numpy(), atol=1e-6)
+
+
+def test_a_scale_of_zero_stays_finite(tmp_path):
+    module = Units()
+    nn.init.zeros_(module.key.weight)
+    nn.init.zeros_(module.key.bias)
+    model = rewritten(written(tmp_path, module))
+    assert np.isfinite(run(model, X)).all()
+
+
+def test_a_norm_below_the_least_one_is_that_of_pytorchs_normalize(tmp_path):
+    small = X * 1e-7
+    model = rewritten(written(tmp_path, Units(scaled=False)))
+    np.testing.assert_allclose(run(model, small), nn.functional.normalize(small, dim=1).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dim": 2},
+        {"dim": 2, "scaled": False},
+        {"dim": (1, 2)},
+        {"dim": (2, 3), "scaled": False},
+        {"most": 2.0},
+        {"most": 2.0, "scaled": False},
+        {"other": True},
+        {"other": True, "scaled": False},
+        {"shared": True},
+    ],
+    ids=str,
+)
+def test_other_norms_stay(tmp_path, other):
+    module = Units(**other)
+    model = rewritten(written(tmp_path, module))
+    assert "LpNormalization" not in op_counts(model)
+    with torch.no_grad():
+        np.testing.assert_allclose(run(model, X), module(X).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("kept", ["ReduceL2", "Clip", "Div"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_norms_that_were_asked_to_stay_stay(tmp_path, scaled, kept):
+    model = written(tmp_path, Units(scaled=scaled))
+    names = [node.name for node in model.graph.node if node.op_type == kept]
+    assert op_counts(rewritten(onnx.ModelProto.FromString(model.SerializeToString()), names)) == op_counts(model)
+
+
+@pytest.fixture(scope="module")
+def swiftformer(tmp_path_factory):
+    """A fused SwiftFormer-XS of 64 px with stress weights, the module and its fp32 file."""
+    module = checkpoint.build_untrained(catalog.find("swiftformer_xs"), 0, attention="token_l2").module
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    stress_(module, images)
+    program = freeze(fuse(capture(module, images[:1]), images[:1]).graph, images[:1], input_name="image")
+    path = tmp_path_factory.mktemp("xs") / "xs.onnx"
+    target.convert(program, path, precision="fp32", opset=20)
+    return module, images, path
+
+
+def test_all_of_a_swiftformers_attention_is_rewritten(swiftformer):
+    module, images, path = swiftformer
+    model = rewritten(onnx.load(path))
+    counts = op_counts(model)
+    assert (counts["LpNormalization"], counts["MatMul"], counts["ReduceL2"]) == (8, 4, 4), "of four attentions"
+    assert not {"Clip", "Concat", "ReduceSum"} & set(counts)
+    made = {name: node for node in model.graph.node for name in node.output}
+    pairs = [n for n in model.graph.node if n.op_type == "Transpose" and made[n.input[0]].op_type == "Transpose"]
+    assert not pairs, "a transposition there and back is rounded twice"
+    with torch.no_grad():
+        for image in images:
+            expected = module(image[None]).numpy()
+            found = run(model, image[None])
+            assert np.abs(found - expected).max() < 2e-5 * np.abs(expected).max()

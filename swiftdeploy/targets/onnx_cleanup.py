@@ -5,13 +5,15 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
+from swiftdeploy.targets.onnx_graph import drop_unread, set_nodes
+
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model without clutter. Changes `model` in place and answers it."""
     graph = model.graph
     _constants_to_initializers(graph)
     _drop_identities(graph)
-    _drop_unread(graph)
+    drop_unread(graph)
     for index, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{index}"
         node.ClearField("doc_string")
@@ -35,7 +37,7 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
             graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(value), node.output[0]))
         else:
             kept.append(node)
-    _set_nodes(graph, kept)
+    set_nodes(graph, kept)
 
 
 def _drop_identities(graph: onnx.GraphProto) -> None:
@@ -52,17 +54,4 @@ def _drop_identities(graph: onnx.GraphProto) -> None:
     for node in kept:
         for index, name in enumerate(node.input):
             node.input[index] = root(name)
-    _set_nodes(graph, kept)
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    set_nodes(graph, kept)

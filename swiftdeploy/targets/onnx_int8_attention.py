@@ -12,7 +12,6 @@ fp16, stops at 6.1e-5. Of integers a norm is 0 or at least one step.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+from swiftdeploy.targets.onnx_graph import Reading, attribute, drop_unread, set_nodes
 
 Array = NDArray[Any]
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -31,7 +32,7 @@ def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelP
 
     Free batch sizes stay free.
     """
-    reading = _Reading.of(model)
+    reading = Reading.of(model)
     instead: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for match in (_unit, _scaled_unit, _product, _sum):
@@ -40,7 +41,8 @@ def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelP
                 instead[node.output[0]] = found.nodes
                 model.graph.initializer.extend(found.constants)
     nodes = [n for node in model.graph.node for n in instead.get(node.output[0], [node])]
-    _set_nodes(model.graph, _read(_untransposed(nodes), [value.name for value in model.graph.output]))
+    set_nodes(model.graph, _untransposed(nodes))
+    drop_unread(model.graph)
     return model
 
 
@@ -55,34 +57,6 @@ def parts_of(name: str, value: Array, stored: Mapping[str, Array]) -> dict[str, 
         parts[_part(name, len(parts))] = value[:, start : start + integers.shape[1]]
         start += integers.shape[1]
     return parts if parts and start == value.shape[1] else {name: value}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Reading:
-    """What a graph says of its values: who makes each, how large it is (0 for a free size), how often it is read."""
-
-    sizes: Mapping[str, tuple[int, ...]]
-    stored: Mapping[str, Array]
-    made: Mapping[str, onnx.NodeProto]
-    uses: Mapping[str, int]
-
-    @classmethod
-    def of(cls, model: onnx.ModelProto) -> _Reading:
-        inferred = onnx.shape_inference.infer_shapes(model).graph
-        values = (*inferred.value_info, *inferred.input, *inferred.output)
-        graph = model.graph
-        read = [name for node in graph.node for name in node.input] + [value.name for value in graph.output]
-        return cls(
-            sizes={v.name: tuple(dim.dim_value for dim in v.type.tensor_type.shape.dim) for v in values},
-            stored={tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer},
-            made={name: node for node in graph.node for name in node.output},
-            uses=Counter(read),
-        )
-
-    def maker(self, name: str, op_type: str) -> onnx.NodeProto | None:
-        """The node that makes the value, if it is of that type."""
-        node = self.made.get(name)
-        return node if node is not None and node.op_type == op_type else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +78,7 @@ class _Norm:
     nodes: tuple[onnx.NodeProto, ...]
 
 
-def _norm(node: onnx.NodeProto, reading: _Reading) -> _Norm | None:
+def _norm(node: onnx.NodeProto, reading: Reading) -> _Norm | None:
     clip = reading.maker(node.input[1], "Clip") if node.op_type == "Div" else None
     least = reading.stored.get(clip.input[1]) if clip is not None and len(clip.input) > 1 else None
     if clip is None or least is None or any(clip.input[2:]):
@@ -119,13 +93,13 @@ def _norm(node: onnx.NodeProto, reading: _Reading) -> _Norm | None:
     if reduced is None or bool(scaled) != bool(scale) or reduced.input[0] != x or len(reading.sizes.get(x, ())) != 4:
         return None
     axes = reading.stored.get(reduced.input[1]) if len(reduced.input) > 1 else None
-    if axes is None or axes.ravel().tolist() not in ([1], [-3]) or _attribute(reduced, "keepdims", 1) != 1:
+    if axes is None or axes.ravel().tolist() not in ([1], [-3]) or attribute(reduced, "keepdims", 1) != 1:
         return None
     nodes = (reduced, *([scaled] if scaled is not None else []), clip, node)
     return _Norm(x=x, scale=scale, least=float(least), nodes=nodes)
 
 
-def _unit(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+def _unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     """A quotient by the norm over channels, as LpNormalization; None for another node."""
     norm = _norm(node, reading)
     if norm is None or norm.scale:
@@ -134,7 +108,7 @@ def _unit(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
     return _Found(replaced=norm.nodes, nodes=nodes)
 
 
-def _scaled_unit(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+def _scaled_unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     """A value a channel times a quotient by a scaled norm over channels; None for another node.
 
     The least norm is written as wide as the map: the runtime then multiplies whole rows of pixels at a time.
@@ -167,14 +141,14 @@ def _unit_rows(x: str, name: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _product(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+def _product(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     """Sum over tokens of (N, 1, H, W) times (N, C, H, W) as (N, 1, HW) times (N, HW, C); None for another node."""
     source = reading.maker(node.input[0], "Mul") if node.op_type == "ReduceSum" else None
     if source is None or reading.uses[node.input[0]] != 1:
         return None
     shapes = [reading.sizes.get(name, ()) for name in source.input]
     axes = reading.stored.get(node.input[1]) if len(node.input) > 1 else None
-    if axes is None or sorted(int(a) % 4 for a in axes.ravel()) != [2, 3] or _attribute(node, "keepdims", 1) != 1:
+    if axes is None or sorted(int(a) % 4 for a in axes.ravel()) != [2, 3] or attribute(node, "keepdims", 1) != 1:
         return None
     if any(len(shape) != 4 for shape in shapes) or shapes[0][2:] != shapes[1][2:] or 1 not in (s[1] for s in shapes):
         return None
@@ -198,13 +172,13 @@ def _product(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
     return _Found(replaced=[source, node], nodes=nodes, constants=constants)
 
 
-def _sum(node: onnx.NodeProto, reading: _Reading) -> _Found | None:
+def _sum(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     """A convolution of joined channels as the sum of one for each; None for another node."""
     source = reading.maker(node.input[0], "Concat") if node.op_type == "Conv" else None
     if source is None or reading.uses[node.input[0]] != 1:
         return None
     weight = reading.stored.get(node.input[1])
-    kind = (_attribute(node, "group", 1), _attribute(source, "axis", 0), len(source.input))
+    kind = (attribute(node, "group", 1), attribute(source, "axis", 0), len(source.input))
     widths = [reading.sizes.get(name, (0, 0))[1] for name in source.input]
     if weight is None or kind != (1, 1, 2) or min(widths) < 1 or sum(widths) != weight.shape[1]:
         return None
@@ -235,10 +209,6 @@ def _back(value: str, node: onnx.NodeProto) -> onnx.NodeProto:
     return helper.make_node("Transpose", [value], [node.output[0]], name=f"{node.name}_back", perm=_TO_FIRST)
 
 
-def _attribute(node: onnx.NodeProto, name: str, otherwise: int) -> int:
-    return next((a.i for a in node.attribute if a.name == name), otherwise)
-
-
 def _untransposed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """The nodes, each of which reads what a transposition there and back would give it before both of them.
 
@@ -259,23 +229,3 @@ def _untransposed(nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
 
 def _perm(node: onnx.NodeProto) -> tuple[int, ...]:
     return next((tuple(a.ints) for a in node.attribute if a.name == "perm"), ())
-
-
-def _read(nodes: Sequence[onnx.NodeProto], outputs: Collection[str]) -> list[onnx.NodeProto]:
-    """The nodes of which something is read."""
-    wanted = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            kept.append(node)
-            wanted |= set(node.input)
-    return kept[::-1]
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    """The graph with these nodes, which are copies, and the constants that they read."""
-    read = {name for node in nodes for name in node.input}
-    weights = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(nodes)
-    graph.initializer.extend(weights)

@@ -17,6 +17,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from swiftdeploy.targets.onnx_graph import set_nodes
+
 SLOPE = np.float32(1.702)
 _SLOPE_NAME = "gelu_slope"
 _STEEP = "_steep"
@@ -47,7 +49,7 @@ def as_sigmoid(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProt
         ]
     if len(nodes) > len(model.graph.node):
         model.graph.initializer.append(numpy_helper.from_array(SLOPE, _SLOPE_NAME))
-        _set_nodes(model.graph, nodes)
+        set_nodes(model.graph, nodes)
     return model
 
 
@@ -79,11 +81,5 @@ def fold_slopes(model: onnx.ModelProto) -> onnx.ModelProto:
         inputs = [read.input[0], scale, *read.input[2:]]
         nodes[place] = helper.make_node("DequantizeLinear", inputs, list(node.output), name=node.name)
         gone |= {rounded.name, product.name}
-    _set_nodes(graph, [node for node in nodes if node.name not in gone])
+    set_nodes(graph, [node for node in nodes if node.name not in gone])
     return model
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)

@@ -34,6 +34,7 @@ from swiftdeploy.errors import ArtifactError
 from swiftdeploy.parity import compare, metrics
 from swiftdeploy.report import Leg, OutputParity, WeightParity
 from swiftdeploy.targets.onnx_int8_attention import parts_of
+from swiftdeploy.targets.onnx_int8_channels import grown
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -50,9 +51,9 @@ _HINT = "export again, or restore the file"
 def weights(fp32: Path, int8: Path, *, floating: Collection[str] = ()) -> WeightParity:
     """Whether each float tensor of the fp32 file is in the 8-bit one: equal, or as integers at most half a step away.
 
-    A step is the channel's scale, or for a bias input scale times weight scale. `floating` names the nodes that compute
-    in float (`Placement.floating`): a weight of any other convolution or matrix product must be integers; its bias need
-    not.
+    More channels than in fp32 (`targets.onnx_int8_channels`) have to be zeros. A step is the channel's scale, or for a
+    bias input scale times weight scale. `floating` names the nodes that compute in float (`Placement.floating`): a
+    weight of any other convolution or matrix product must be integers; its bias need not.
     """
     source, target = _load(fp32), _load(int8)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in target.graph.initializer}
@@ -76,7 +77,7 @@ def weights(fp32: Path, int8: Path, *, floating: Collection[str] = ()) -> Weight
         elif name in due:
             problem = "is no integers in the file"
         else:
-            problem = "" if any(np.array_equal(value, s) for s in stored.values()) else "is not in the file"
+            problem = "" if any(_same(value, s) for s in stored.values()) else "is not in the file"
         problems += [f"{name}: {problem}"] if problem else []
     return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(problems))
 
@@ -239,7 +240,8 @@ def _integer_problem(value: Array, reader: onnx.NodeProto, stored: Arrays) -> st
     """What is wrong with a tensor's integers; empty when they are the nearest ones. A DequantizeLinear reads them."""
     integers, scale = stored[reader.input[0]], stored[reader.input[1]].astype(np.float64)
     zero = stored[reader.input[2]].astype(np.float64) if len(reader.input) > 2 else np.zeros_like(scale)
-    if integers.shape != value.shape:
+    wanted = grown(value, integers.shape)
+    if wanted is None:
         return f"shape {integers.shape}, expected {value.shape}"
     if not (scale > 0).all() or not np.isfinite(scale).all():
         return "a scale is not positive and finite"
@@ -249,10 +251,15 @@ def _integer_problem(value: Array, reader: onnx.NodeProto, stored: Arrays) -> st
     shape = [1] * value.ndim
     if scale.size > 1:
         shape[axis] = scale.size
-    steps = np.abs(integers - value.astype(np.float64) / scale.reshape(shape))
+    steps = np.abs(integers - wanted.astype(np.float64) / scale.reshape(shape))
     if steps.max(initial=0.0) <= _HALF:
         return ""
     return f"up to {steps.max():.2f} steps from its fp32 value, where 0.5 is rounding"
+
+
+def _same(value: Array, stored: Array) -> bool:
+    wanted = grown(value, stored.shape)
+    return wanted is not None and np.array_equal(wanted, stored)
 
 
 def _weighty(tensor: onnx.TensorProto) -> bool:

@@ -24,7 +24,7 @@ from onnxruntime.quantization.calibrate import save_tensors_data
 from swiftdeploy import console
 from swiftdeploy.errors import ArtifactError, ConversionError, SwiftdeployError, UsageError
 from swiftdeploy.quantization import Int8Options
-from swiftdeploy.targets import onnx_int8_activations, onnx_int8_attention, onnx_int8_gelu
+from swiftdeploy.targets import onnx_int8_activations, onnx_int8_attention, onnx_int8_channels, onnx_int8_gelu
 from swiftdeploy.targets.onnx_cleanup import clean
 from swiftdeploy.targets.onnx_int8_calibration import OF_METHOD, check_images, ranges
 from swiftdeploy.targets.onnx_int8_placement import TYPES, Placement, last, place
@@ -40,7 +40,8 @@ def static(source: Path, destination: Path, images: NDArray[Any], options: Int8O
     images = check_images(images, _input_shape(model))
     _check_options(model, options)
     with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
-        prepared = _with_gelu(onnx_int8_attention.rewritten(model, options.keep_float), options)
+        widened = onnx_int8_channels.widened(model, options.keep_float)
+        prepared = _with_gelu(onnx_int8_attention.rewritten(widened, options.keep_float), options)
         placed = place(prepared, options.keep_float)
         result = onnx_int8_gelu.fold_slopes(_quantised(prepared, placed, images, options, Path(folder)))
         _write(_finished(result, model), destination)

@@ -86,7 +86,8 @@ def _dense(reader: onnx.NodeProto, stored: Arrays) -> NDArray[np.float32]:
 
 
 def _record(name: str, before: NDArray[Any], reader: onnx.NodeProto, stored: Arrays) -> CompressedTensor:
-    now, wanted = _dense(reader, stored).astype(np.float64), before.astype(np.float64)
+    there = tuple(slice(size) for size in before.shape)  # channels of zeros may follow
+    now, wanted = _dense(reader, stored)[there].astype(np.float64), before.astype(np.float64)
     error = float(np.sqrt(np.mean(np.square(now - wanted))))
     peak, norm = float(np.abs(wanted).max(initial=0.0)), float(np.linalg.norm(wanted))
     return CompressedTensor(

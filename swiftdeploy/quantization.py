@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from swiftdeploy.errors import UsageError
 
 Method = Literal["minmax", "percentile", "entropy"]
-Gelu = Literal["exact", "tanh", "sigmoid"]
+Gelu = Literal["auto", "exact", "tanh", "sigmoid"]
 METHODS: tuple[Method, ...] = get_args(Method)
 GELUS: tuple[Gelu, ...] = get_args(Gelu)
 
@@ -41,7 +41,10 @@ class Int8Options:
     )
     weight_bits: Literal[7, 8] = field(default=7, metadata=_said("7 for x86 without VNNI, 8 for Arm and VNNI alone."))
     activations: Literal["uint8", "int8"] = field(default="uint8", metadata=_said("Type of the activations."))
-    gelu: Gelu = field(default="exact", metadata=_said("Form of GELU: exact in float, or an approximation."))
+    gelu: Gelu = field(
+        default="auto",
+        metadata=_said("Form of GELU: exact in float, an approximation, or the one that fits the layer."),
+    )
     keep_float: tuple[str, ...] = field(default=(), metadata=_said("Nodes that compute in float, by name."))
 
     def __post_init__(self) -> None:

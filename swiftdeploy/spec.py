@@ -187,7 +187,7 @@ class ExportOptions:
                 "these options quantise to ONNX int8, which is not asked for",
                 hint="add --target onnx --precision int8, or leave --int8 out",
             )
-        if self.int8.gelu != "exact" and self.opset < 20:
+        if self.int8.gelu in ("tanh", "sigmoid") and self.opset < 20:
             raise UsageError(
                 f"GELU's form {self.int8.gelu!r} needs opset 20, and {self.opset} is asked for", hint="use --opset 20"
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.calibrate import save_tensors_data
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
 from swiftdeploy import console
 from swiftdeploy.errors import ArtifactError, ConversionError, SwiftdeployError, UsageError
@@ -41,7 +41,8 @@ def static(source: Path, destination: Path, images: NDArray[Any], options: Int8O
     _check_options(model, options)
     with tempfile.TemporaryDirectory() as folder, _refusals(source.name):
         widened = onnx_int8_channels.widened(model, options.keep_float)
-        prepared = _with_gelu(onnx_int8_attention.rewritten(widened, options.keep_float), options)
+        rewritten = onnx_int8_attention.rewritten(widened, options.keep_float)
+        prepared = _with_gelu(rewritten, images, options, Path(folder))
         placed = place(prepared, options.keep_float)
         result = onnx_int8_gelu.fold_slopes(_quantised(prepared, placed, images, options, Path(folder)))
         _write(_finished(result, model), destination)
@@ -75,9 +76,7 @@ def _quantised(
 ) -> onnx.ModelProto:
     """What ONNX Runtime's tool makes of the model; every input it reads and file it writes lies in `work`."""
     source, target, cache = work / "float.onnx", work / "int8.onnx", work / "ranges.json"
-    source.write_bytes(model.SerializeToString(deterministic=True))
-    found = ranges(source, images, method=options.method, percentile=options.percentile, types=TYPES, work=work)
-    save_tensors_data(found, cache)
+    save_tensors_data(_ranges(model, images, options, TYPES, source), cache)
     with console.quiet():
         quantize_static(
             source,
@@ -103,15 +102,29 @@ def _finished(model: onnx.ModelProto, source: onnx.ModelProto) -> onnx.ModelProt
     return clean(model)
 
 
-def _with_gelu(model: onnx.ModelProto, options: Int8Options) -> onnx.ModelProto:
+def _ranges(
+    model: onnx.ModelProto, images: NDArray[np.float32], options: Int8Options, types: Sequence[str], source: Path
+) -> TensorsData:
+    """The ranges of what nodes of these types read and make; `source` is where the model is written for it."""
+    source.write_bytes(model.SerializeToString(deterministic=True))
+    return ranges(source, images, method=options.method, percentile=options.percentile, types=types, work=source.parent)
+
+
+def _with_gelu(
+    model: onnx.ModelProto, images: NDArray[np.float32], options: Int8Options, work: Path
+) -> onnx.ModelProto:
     if options.gelu == "tanh":
         return onnx_int8_gelu.as_tanh(model)
     if options.gelu == "exact":
         return model
     integer = set(place(model, options.keep_float).integer)
     made = {name for node in model.graph.node if node.name in integer for name in node.output}
-    wanted = {node.name for node in model.graph.node if node.input and node.input[0] in made}
-    return onnx_int8_gelu.as_sigmoid(model, wanted - set(options.keep_float))
+    wanted = {n.name for n in model.graph.node if n.op_type == "Gelu" and n.input[0] in made} - set(options.keep_float)
+    if options.gelu == "auto" and wanted:
+        found = _ranges(model, images, options, ("Gelu",), work / "gelu.onnx")
+        spans = {name: (float(data.lowest.min()), float(data.highest.max())) for name, data in found.items()}
+        wanted &= onnx_int8_gelu.coarse(model, spans)
+    return onnx_int8_gelu.as_sigmoid(model, wanted)
 
 
 def _input_shape(model: onnx.ModelProto) -> tuple[int, ...]:
@@ -141,7 +154,7 @@ def _check_options(model: onnx.ModelProto, options: Int8Options) -> None:
             hint="an export without it lists nodes in its manifest, under compression.floating",
         )
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    if options.gelu != "exact" and opset < 20:
+    if options.gelu in ("tanh", "sigmoid") and opset < 20:
         raise UsageError(f"GELU's form {options.gelu!r} needs opset 20, the file has {opset}", hint="add --opset 20")
 
 

@@ -6,12 +6,13 @@ takes up to a third of their time.
     tanh      0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3))), an attribute of Gelu; off by at most 4.8e-4
     sigmoid   x sigmoid(1.702 x), as 8-bit table and product; off by at most 0.0204, whatever x
 
-Both approximations stand in the paper (Hendrycks and Gimpel, 2016). "exact" leaves Gelu as it is.
+Both approximations stand in the paper (Hendrycks and Gimpel, 2016). "exact" leaves Gelu as it is. "auto" takes the
+sigmoid where its error is no more than a step of the 256 that the layer's output has, and leaves Gelu elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -20,6 +21,8 @@ from onnx import helper, numpy_helper
 from swiftdeploy.targets.onnx_graph import set_nodes
 
 SLOPE = np.float32(1.702)
+ERROR = 0.0204  # of the sigmoid's form, at most: 0.02034 at x = 2.27 and -2.27
+_STEPS = 255
 _SLOPE_NAME = "gelu_slope"
 _STEEP = "_steep"
 
@@ -51,6 +54,17 @@ def as_sigmoid(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProt
         model.graph.initializer.append(numpy_helper.from_array(SLOPE, _SLOPE_NAME))
         set_nodes(model.graph, nodes)
     return model
+
+
+def coarse(model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]]) -> set[str]:
+    """Names of the Gelu nodes whose output has steps of ERROR or more; `ranges` are (lowest, highest) by value."""
+    return {
+        node.name for node in model.graph.node if node.op_type == "Gelu" and _step(*ranges[node.output[0]]) >= ERROR
+    }
+
+
+def _step(lowest: float, highest: float) -> float:
+    return (max(highest, 0.0) - min(lowest, 0.0)) / _STEPS
 
 
 def is_slope(node: onnx.NodeProto) -> bool:

@@ -70,9 +70,10 @@ def tampered(path, change):
     [
         Int8Options(),
         Int8Options(method="percentile"),
+        Int8Options(gelu="exact"),
         Int8Options(gelu="sigmoid"),
     ],
-    ids=["minmax", "percentile", "sigmoid"],
+    ids=["minmax", "percentile", "exact", "sigmoid"],
 )
 def test_the_digits_in_eight_bits(fp32, held_out, tmp_path, options):
     calibration, images, classes = held_out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,12 @@ class Reading:
         """The node that makes the value, if it is of that type."""
         node = self.made.get(name)
         return node if node is not None and node.op_type == op_type else None
+
+    def reduces(self, node: onnx.NodeProto, axes: Collection[int]) -> bool:
+        """Whether the node reduces (N, C, H, W) over these axes and no others; they have to be a constant of it."""
+        said = self.stored.get(node.input[1]) if len(node.input) > 1 else None
+        rank = len(self.sizes.get(node.input[0], ()))
+        return said is not None and rank == 4 and sorted(int(a) % rank for a in said.ravel()) == sorted(axes)
 
 
 def attribute(node: onnx.NodeProto, name: str, otherwise: int) -> int:

@@ -2,6 +2,7 @@
 
     x / Clip(ReduceL2(x))                     LpNormalization of x with its channels last: one pass instead of three
     g * (k / Clip(n * ReduceL2(k)))           the same of k, times g / n, which is a few values
+    ReduceL2(a) over the tokens               the same with its channels last, as convolutions have it
     ReduceSum(Mul(a, q)) over the tokens      one MatMul of a, a value a token, with q: two passes over q become one
     Conv(Concat(q, k))                        Conv(q) + Conv(k): a concatenation of integers rounds both to one scale
 
@@ -25,6 +26,7 @@ from swiftdeploy.targets.onnx_graph import Reading, attribute, drop_unread, set_
 
 Array = NDArray[Any]
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
+_PIXELS = (2, 3)
 
 
 def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
@@ -35,7 +37,7 @@ def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelP
     reading = Reading.of(model)
     instead: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        for match in (_unit, _scaled_unit, _product, _sum):
+        for match in (_unit, _scaled_unit, _norm_of_map, _product, _sum):
             found = match(node, reading)
             if found and not {n.name for n in found.replaced} & set(keep):
                 instead[node.output[0]] = found.nodes
@@ -90,10 +92,9 @@ def _norm(node: onnx.NodeProto, reading: Reading) -> _Norm | None:
         scale = next((name for name in scaled.input if reading.sizes.get(name, ())[1:] == (1, 1, 1)), "")
         divisor = next((name for name in scaled.input if name != scale), "")
     reduced = reading.maker(divisor, "ReduceL2")
-    if reduced is None or bool(scaled) != bool(scale) or reduced.input[0] != x or len(reading.sizes.get(x, ())) != 4:
+    if reduced is None or bool(scaled) != bool(scale) or reduced.input[0] != x:
         return None
-    axes = reading.stored.get(reduced.input[1]) if len(reduced.input) > 1 else None
-    if axes is None or axes.ravel().tolist() not in ([1], [-3]) or attribute(reduced, "keepdims", 1) != 1:
+    if not reading.reduces(reduced, (1,)) or attribute(reduced, "keepdims", 1) != 1:
         return None
     nodes = (reduced, *([scaled] if scaled is not None else []), clip, node)
     return _Norm(x=x, scale=scale, least=float(least), nodes=nodes)
@@ -134,6 +135,21 @@ def _scaled_unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     return _Found(replaced=[*norm.nodes, node], nodes=nodes, constants=[least])
 
 
+def _norm_of_map(node: onnx.NodeProto, reading: Reading) -> _Found | None:
+    """The norm over pixels of (N, 1, H, W) where its channels are last; None for another node."""
+    if node.op_type != "ReduceL2" or not reading.reduces(node, _PIXELS) or attribute(node, "keepdims", 1) != 1:
+        return None
+    if reading.sizes[node.input[0]][1] != 1:
+        return None
+    name = node.name
+    axes = numpy_helper.from_array(np.array([1, 2], np.int64), f"{name}_pixels")
+    nodes = [
+        _node("Transpose", [node.input[0]], f"{name}_last", perm=_TO_LAST),
+        helper.make_node("ReduceL2", [f"{name}_last", axes.name], [node.output[0]], name=name, keepdims=1),
+    ]
+    return _Found(replaced=[node], nodes=nodes, constants=[axes])
+
+
 def _unit_rows(x: str, name: str) -> list[onnx.NodeProto]:
     return [
         _node("Transpose", [x], f"{name}_last", perm=_TO_LAST),
@@ -142,13 +158,12 @@ def _unit_rows(x: str, name: str) -> list[onnx.NodeProto]:
 
 
 def _product(node: onnx.NodeProto, reading: Reading) -> _Found | None:
-    """Sum over tokens of (N, 1, H, W) times (N, C, H, W) as (N, 1, HW) times (N, HW, C); None for another node."""
+    """Sum over tokens of (N, 1, H, W) times (N, C, H, W) as (N, 1, 1, HW) times (N, 1, HW, C); None for another."""
     source = reading.maker(node.input[0], "Mul") if node.op_type == "ReduceSum" else None
     if source is None or reading.uses[node.input[0]] != 1:
         return None
     shapes = [reading.sizes.get(name, ()) for name in source.input]
-    axes = reading.stored.get(node.input[1]) if len(node.input) > 1 else None
-    if axes is None or sorted(int(a) % 4 for a in axes.ravel()) != [2, 3] or attribute(node, "keepdims", 1) != 1:
+    if not reading.reduces(node, _PIXELS) or attribute(node, "keepdims", 1) != 1:
         return None
     if any(len(shape) != 4 for shape in shapes) or shapes[0][2:] != shapes[1][2:] or 1 not in (s[1] for s in shapes):
         return None
@@ -157,7 +172,7 @@ def _product(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     if channels < 1:
         return None
     name = node.name
-    forms = {"rows": (0, -1, channels), "row": (0, 1, -1), "wide": (0, 1, 1, channels)}
+    forms = {"rows": (0, 1, -1, channels), "row": (0, 1, 1, -1)}
     constants = [numpy_helper.from_array(np.array(form, np.int64), f"{name}_{to}_shape") for to, form in forms.items()]
     nodes = [
         # Integer convolutions work with channels last, so that these transpositions and the runtime's own cancel out.
@@ -166,8 +181,7 @@ def _product(node: onnx.NodeProto, reading: Reading) -> _Found | None:
         _node("Reshape", [f"{name}_last", f"{name}_rows_shape"], f"{name}_rows"),
         _node("Reshape", [f"{name}_one_last", f"{name}_row_shape"], f"{name}_row"),
         _node("MatMul", [f"{name}_row", f"{name}_rows"], f"{name}_product"),
-        _node("Reshape", [f"{name}_product", f"{name}_wide_shape"], f"{name}_wide"),
-        _back(f"{name}_wide", node),
+        _back(f"{name}_product", node),
     ]
     return _Found(replaced=[source, node], nodes=nodes, constants=constants)
 

@@ -122,7 +122,8 @@ def _ends(node: onnx.NodeProto, name: str, reading: Reading) -> _Ends | None:
         same = all(reading.sizes.get(value, ())[1:2] == reading.sizes[name][1:2] for value in node.input)
         return _Ends(values=(*node.input, result)) if same and not set(node.input) & set(reading.stored) else None
     if node.op_type in _OVER_PIXELS:
-        return _Ends(values=(node.input[0], result)) if _pools_pixels(node, reading) else None
+        over = node.op_type == "GlobalAveragePool" or reading.reduces(node, (2, 3))
+        return _Ends(values=(node.input[0], result)) if over else None
     if node.op_type == "Conv":
         return _ends_of_conv(node, name, reading)
     if node.op_type == "Gemm" and name == node.input[0] and not attribute(node, "transA", 0):
@@ -146,13 +147,6 @@ def _ends_of_conv(node: onnx.NodeProto, name: str, reading: Reading) -> _Ends | 
 def _is_depthwise(node: onnx.NodeProto, reading: Reading) -> bool:
     weight = reading.stored.get(node.input[1]) if node.op_type == "Conv" else None
     return weight is not None and weight.shape[1] == 1 < weight.shape[0] == attribute(node, "group", 1)
-
-
-def _pools_pixels(node: onnx.NodeProto, reading: Reading) -> bool:
-    if node.op_type == "GlobalAveragePool":
-        return True
-    axes = reading.stored.get(node.input[1]) if len(node.input) > 1 else None
-    return axes is not None and sorted(int(a) % 4 for a in axes.ravel()) == [2, 3]
 
 
 def _set_groups(nodes: Sequence[onnx.NodeProto], channels: int) -> None:

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from swiftdeploy import catalog, checkpoint
@@ -175,6 +176,41 @@ def test_other_norms_stay(tmp_path, other):
     assert "LpNormalization" not in op_counts(model)
     with torch.no_grad():
         np.testing.assert_allclose(run(model, X), module(X).numpy(), atol=1e-6)
+
+
+class MapNorm(nn.Module):
+    """The norm of a map of `channels`, over `dim`."""
+
+    def __init__(self, channels, dim, keepdim=True):
+        super().__init__()
+        torch.manual_seed(3)
+        self.weigh = nn.Conv2d(4, channels, 1)
+        self.dim, self.keepdim = dim, keepdim
+
+    def forward(self, x):
+        return torch.linalg.vector_norm(self.weigh(x), dim=self.dim, keepdim=self.keepdim)
+
+
+@pytest.mark.parametrize(
+    ("module", "axes", "last"),
+    [
+        (MapNorm(1, (2, 3)), [1, 2], True),
+        (MapNorm(4, (2, 3)), [2, 3], False),
+        (MapNorm(1, (1, 2)), [1, 2], False),
+        (MapNorm(1, (2, 3), keepdim=False), [2, 3], False),
+    ],
+    ids=["a value a token", "several", "over rows", "without its axes"],
+)
+def test_the_norm_of_a_map_is_taken_where_its_channels_are_last(tmp_path, module, axes, last):
+    before = written(tmp_path, module)
+    model = rewritten(onnx.ModelProto.FromString(before.SerializeToString()))
+    (norm,) = (node for node in model.graph.node if node.op_type == "ReduceL2")
+    stored = {tensor.name: numpy_helper.to_array(tensor).tolist() for tensor in model.graph.initializer}
+    assert stored[norm.input[1]] == axes
+    assert ("Transpose" in op_counts(model)) == last
+    with torch.no_grad():
+        np.testing.assert_allclose(run(model, X), module(X).numpy(), atol=1e-5)
+    assert op_counts(rewritten(before, [norm.name])) == op_counts(written(tmp_path, module))
 
 
 @pytest.mark.parametrize("kept", ["ReduceL2", "Clip", "Div"])

@@ -43,7 +43,7 @@ def fp32(digits, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def int8(fp32, held_out):
-    """(path, placement) of the default: min-max, seven bits, the exact GELU."""
+    """(path, placement) of the default: min-max, seven bits, the GELU that fits each layer."""
     path = fp32.with_name("int8.onnx")
     return path, onnx_int8.static(fp32, path, held_out[0], Int8Options())
 

@@ -53,11 +53,12 @@ def conclusion(report: SearchReport) -> Iterator[str]:
     chosen = report.point(report.chosen)
     mix = ", ".join(f"{count} {scheme}" for scheme, count in (chosen.schemes or {}).items())
     stored = f"of weights {mix}, the others fp16" if mix else f"every weight {chosen.name}"
-    lost = report.oracle_right - chosen.right
-    yield (
-        f"chosen: {chosen.name}, {chosen.bytes:,} bytes; right on {chosen.right} of {report.images} images, the oracle "
-        f"on {report.oracle_right} ({_lost(lost, report.images)}); {stored}"
-    )
+    if report.measure == "top1":
+        lost = _lost(report.oracle_right - chosen.right, report.images)
+        answers = f"right on {chosen.right} of {report.images} images, the oracle on {report.oracle_right} ({lost})"
+    else:
+        answers = f"{chosen.right} of {report.images} images are answered as the oracle does"
+    yield f"chosen: {chosen.name}, {chosen.bytes:,} bytes; {answers}; {stored}"
 
 
 def legend(report: SearchReport, *, every: bool) -> str:

@@ -106,6 +106,14 @@ def test_the_tables_fit(cli, wanted, answered, monkeypatch, columns, tmp_path):
     assert "right on 355 of 360 images, the oracle on 360 (1.39 points less)" in " ".join(answer.out.split())
 
 
+def test_without_labels_nothing_is_called_right(tradeoff):
+    unlabelled = dataclasses.replace(tradeoff, measure="agreement")
+    (said,) = tables.conclusion(unlabelled)
+    assert "355 of 360 images are answered as the oracle does" in said
+    assert "right" not in said
+    assert "answered as the oracle does" in tables.legend(unlabelled, every=False)
+
+
 def test_many_weights_are_cut_short_unless_asked_for(tradeoff):
     many = dataclasses.replace(
         tradeoff,

@@ -1,5 +1,7 @@
 """Channels of zeros up to a multiple of 16: the same answers as torch, the same integers, and only where they fit."""
 
+import random
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -211,3 +213,65 @@ def test_all_of_a_swiftformers_filters_have_multiples_of_16(tmp_path, name, widt
     with torch.no_grad():
         expected = module(image).numpy()
     assert np.abs(run(model, image) - expected).max() < 2e-5 * np.abs(expected).max()
+
+
+class Drawn(nn.Module):
+    """A network of layers drawn by a seed: those that share channels, those that end a stream, those that break one."""
+
+    KINDS = ("depthwise", "depthwise", "depthwise", "mlp", "gelu", "clip", "gate", "pooled", "branch", "down", "odd")
+
+    def __init__(self, seed):
+        super().__init__()
+        draw = random.Random(seed)
+        self.kinds = [draw.choice(self.KINDS) for _ in range(draw.randint(3, 8))]
+        width = draw.choice((36, 40, 44, 56))
+        self.odd = draw.choice(("joined", "cut", "groups"))
+        layers = [nn.Conv2d(3, width, 3, padding=1)]
+        for kind in self.kinds:
+            groups = {"depthwise": width, "odd": 2}.get(kind, 1)
+            layers.append(nn.Conv2d(width, width, 3, stride=2 if kind == "down" else 1, padding=1, groups=groups))
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Linear(width, 10)
+
+    def step(self, kind, layer, x, first):
+        if kind in ("depthwise", "down"):
+            return layer(x)
+        if kind == "mlp":
+            return x + nn.functional.gelu(layer(x))
+        if kind == "clip":
+            return x.clamp(0.5, 2)
+        if kind == "gate":
+            return x * torch.sigmoid(layer(x.mean((2, 3), keepdim=True)))
+        if kind == "pooled":
+            return x * x.mean((2, 3), keepdim=True)
+        if kind == "branch":
+            return x + first if x.shape == first.shape else torch.relu(x)
+        if kind == "odd":
+            odd = {
+                "joined": lambda: torch.cat((x[:, 4:], x[:, :4]), 1),
+                "cut": lambda: x.flip(1),
+                "groups": lambda: layer(x),
+            }
+            return odd[self.odd]()
+        return nn.functional.gelu(x)
+
+    def forward(self, x):
+        first = x = self.layers[0](x)
+        for kind, layer in zip(self.kinds, self.layers[1:], strict=True):
+            x = self.step(kind, layer, x, first)
+        return self.head(x.mean((2, 3)))
+
+
+def test_drawn_networks_answer_as_torch(tmp_path):
+    changed = 0
+    for seed in range(30):
+        torch.manual_seed(seed)
+        module = Drawn(seed)
+        model = onnx.load(written(tmp_path, module, str(seed)))
+        wide = widened(onnx.ModelProto.FromString(model.SerializeToString()))
+        changed += wide != model
+        onnx.checker.check_model(wide, full_check=True)
+        with torch.no_grad():
+            expected = module(X).numpy()
+        assert np.abs(run(wide, X) - expected).max() < 1e-5 * np.abs(expected).max(), (seed, module.kinds)
+    assert 5 < changed < 25, "both kinds are drawn"

@@ -7,8 +7,8 @@
     Conv(Concat(q, k))                        Conv(q) + Conv(k): a concatenation of integers rounds both to one scale
 
 All are rewritten before quantising, in the fp32 graph that `onnx_int8` has read. LpNormalization knows no least norm:
-it divides by every norm but 0, as PyTorch's F.normalize does down to 1e-12, where our fp32 graph, which has to fit
-fp16, stops at 6.1e-5. Of integers a norm is 0 or at least one step.
+it divides by every norm but 0, as PyTorch's F.normalize does down to 1e-12. Our fp32 graph, which has to fit fp16,
+stops at 2**-14; a larger least norm is part of what the network computes, and stays.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from swiftdeploy.targets.onnx_graph import Reading, attribute, drop_unread, set_
 Array = NDArray[Any]
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 _PIXELS = (2, 3)
+_GUARD = 2.0**-14  # the least norm that only keeps fp16 from dividing by what it has no number for
+_TINY = 1e-12  # the least norm of F.normalize
 
 
 def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelProto:
@@ -72,18 +74,17 @@ class _Found:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Norm:
-    """A quotient x / Clip(ReduceL2(x) * scale, least) over the channels of (N, C, H, W); `scale` is "" for none."""
+    """A quotient x / Clip(ReduceL2(x) * scale) over the channels of (N, C, H, W); `scale` is "" for none."""
 
     x: str
     scale: str
-    least: float
     nodes: tuple[onnx.NodeProto, ...]
 
 
 def _norm(node: onnx.NodeProto, reading: Reading) -> _Norm | None:
     clip = reading.maker(node.input[1], "Clip") if node.op_type == "Div" else None
     least = reading.stored.get(clip.input[1]) if clip is not None and len(clip.input) > 1 else None
-    if clip is None or least is None or any(clip.input[2:]):
+    if clip is None or least is None or not least <= _GUARD or any(clip.input[2:]):
         return None
     x, divisor, scale = node.input[0], clip.input[0], ""
     scaled = reading.maker(divisor, "Mul")
@@ -97,7 +98,7 @@ def _norm(node: onnx.NodeProto, reading: Reading) -> _Norm | None:
     if not reading.reduces(reduced, (1,)) or attribute(reduced, "keepdims", 1) != 1:
         return None
     nodes = (reduced, *([scaled] if scaled is not None else []), clip, node)
-    return _Norm(x=x, scale=scale, least=float(least), nodes=nodes)
+    return _Norm(x=x, scale=scale, nodes=nodes)
 
 
 def _unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
@@ -123,7 +124,7 @@ def _scaled_unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
         return None
     name = node.name
     width = max(1, reading.sizes[norm.x][3])
-    least = numpy_helper.from_array(np.full((1, 1, width, 1), norm.least, np.float32), f"{name}_least")
+    least = numpy_helper.from_array(np.full((1, 1, width, 1), _TINY, np.float32), f"{name}_least")
     nodes = [
         *_unit_rows(norm.x, name),
         _node("Max", [norm.scale, least.name], f"{name}_scale"),

@@ -155,6 +155,16 @@ def test_a_norm_below_the_least_one_is_that_of_pytorchs_normalize(tmp_path):
     np.testing.assert_allclose(run(model, small), nn.functional.normalize(small, dim=1).numpy(), atol=1e-6)
 
 
+def test_a_scale_below_the_least_norm_is_divided_by_all_the_same(tmp_path):
+    module, exact = Units(), Units(least=1e-12)
+    for net in (module, exact):
+        net.key.load_state_dict({name: 1e-7 * value for name, value in net.key.state_dict().items()})
+    model = rewritten(written(tmp_path, module))
+    with torch.no_grad():
+        expected = exact(X).numpy()
+    np.testing.assert_allclose(run(model, X), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -167,6 +177,8 @@ def test_a_norm_below_the_least_one_is_that_of_pytorchs_normalize(tmp_path):
         {"other": True},
         {"other": True, "scaled": False},
         {"shared": True},
+        {"least": 0.5},
+        {"least": 0.5, "scaled": False},
     ],
     ids=str,
 )

@@ -7,6 +7,7 @@ on any day. Source for the options: Apple's coremltools 9 API reference.
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,11 @@ def convert(
             )
             _describe(model, program, metadata or Metadata())
             save_package(model, destination)
-    except OSError:
-        raise  # a full or read-only disk is no fault of the program
     except Exception as error:
+        with console.quiet():
+            traceback.clear_frames(error.__traceback__)  # in one of them lives the folder of the converter's weights
+        if isinstance(error, OSError):
+            raise  # a full or read-only disk is no fault of the program
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConversionError(
             f"coremltools cannot convert the program: {reason[0][:200]}",

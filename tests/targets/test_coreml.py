@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tempfile
 
 import coremltools as ct
 import numpy as np
@@ -217,7 +218,9 @@ def test_weights_below_fp16_are_zero_and_not_the_least_number():
     assert float(conv.weight.flatten()[1]) == pytest.approx(1e-9)
 
 
-def test_what_the_converter_lacks_is_one_error(tmp_path):
+def test_what_the_converter_lacks_is_one_error_and_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     class Odd(nn.Module):
         def forward(self, x):
             return torch.linalg.det(x)

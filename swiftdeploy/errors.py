@@ -16,8 +16,9 @@ Exit code 1 is not in the tree: it means a bug, and a bug shows its traceback.
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -93,6 +94,15 @@ class DependencyError(SwiftdeployError):
     """A library, a tool or a platform that this step needs is not there."""
 
     exit_code = 8
+
+
+@contextlib.contextmanager
+def importing(what: str, *, hint: str) -> Iterator[None]:
+    """Import an optional library: a DependencyError that begins with `what` where an import in the block fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise DependencyError(f"{what}: {error}", hint=hint) from error
 
 
 EXIT_CODES = {

@@ -47,6 +47,11 @@ class Int8Options:
     )
     keep_float: tuple[str, ...] = field(default=(), metadata=_said("Nodes that compute in float, by name."))
 
+    @property
+    def least_opset(self) -> int:
+        """The oldest opset in which GELU is one node, where its form is said; 0 where any will do."""
+        return 20 if self.gelu in ("tanh", "sigmoid") else 0
+
     def __post_init__(self) -> None:
         _one_of("calibration method", self.method, METHODS)
         _one_of("GELU form", self.gelu, GELUS)

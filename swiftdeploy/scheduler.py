@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from swiftdeploy.errors import DependencyError, UsageError
+from swiftdeploy.errors import DependencyError, UsageError, importing
 
 CONNECT_SECONDS = 10
 
@@ -16,13 +16,9 @@ def connect(scheduler: str) -> Any:
 
     Raises UsageError where that is no address, and DependencyError without dask.distributed or without an answer.
     """
-    try:
+    what = "--scheduler needs dask.distributed, which does not import"
+    with importing(what, hint='install the extra: pip install "swiftdeploy-toolchain[dask]"'):
         from distributed import Client
-    except ImportError as error:
-        raise DependencyError(
-            f"--scheduler needs dask.distributed, which does not import: {error}",
-            hint='install the extra: pip install "swiftdeploy-toolchain[dask]"',
-        ) from error
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if "://" not in scheduler:  # Dask takes an empty one for a wish to start a cluster of its own
         raise UsageError(f"{scheduler!r} is no address of a scheduler", hint="for example tcp://host:8786")

@@ -187,9 +187,11 @@ class ExportOptions:
                 "these options quantise to ONNX int8, which is not asked for",
                 hint="add --target onnx --precision int8, or leave --int8 out",
             )
-        if self.int8.gelu in ("tanh", "sigmoid") and self.opset < 20:
+        least = self.int8.least_opset
+        if self.opset < least:
             raise UsageError(
-                f"GELU's form {self.int8.gelu!r} needs opset 20, and {self.opset} is asked for", hint="use --opset 20"
+                f"GELU's form {self.int8.gelu!r} needs opset {least}, and {self.opset} is asked for",
+                hint=f"use --opset {least}",
             )
 
     def recipe(self, name: Precision) -> Recipe | None:

@@ -51,3 +51,11 @@ def test_an_error_with_more_to_say_crosses_too():
     report = KeyReport(loaded=1, missing=("x",))
     error = pickle.loads(pickle.dumps(KeyMismatchError("a fact", hint="a hint", keys=report)))
     assert (error.fact, error.hint, error.keys) == ("a fact", "a hint", report)
+
+
+def test_a_library_that_does_not_import_is_a_dependency_and_other_failures_are_themselves():
+    with pytest.raises(errors.DependencyError) as caught, errors.importing("plots need it", hint="install it"):
+        import no_such_library  # noqa: F401
+    assert (caught.value.fact, caught.value.hint) == ("plots need it: No module named 'no_such_library'", "install it")
+    with pytest.raises(ZeroDivisionError), errors.importing("plots need it", hint="install it"):
+        1 / 0  # noqa: B018

@@ -19,16 +19,12 @@ from typing import Any
 from swiftdeploy.bundle.attestations import ENVELOPE_NAME
 from swiftdeploy.bundle.manifest import SIZE_LIMIT, canonical
 from swiftdeploy.bundle.statement import STATEMENT_NAME
-from swiftdeploy.errors import ArtifactError, DependencyError, UsageError
+from swiftdeploy.errors import ArtifactError, UsageError, importing
 
-try:
+with importing("signatures need the library cryptography", hint="pip install cryptography"):
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-except ImportError as error:
-    raise DependencyError(
-        f"signatures need the library cryptography: {error}", hint="pip install cryptography"
-    ) from error
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _KEY_LIMIT = 1 << 16  # bytes; an Ed25519 key in PEM has some 120, an encrypted one some 320

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from swiftdeploy.errors import CheckpointError, DependencyError
+from swiftdeploy.errors import CheckpointError, importing
 
 PREFIX = "hf-hub:"
 
@@ -25,15 +25,11 @@ def fetch(source: str, *, cache_dir: str | None) -> Path:
     match = _FORM.fullmatch(source)
     if match is None:
         raise CheckpointError(f"{source!r} is no hub id", hint="write hf-hub:org/name or hf-hub:org/name@revision")
-    try:
+    what = f"{source} needs huggingface_hub, which does not import"
+    with importing(what, hint='install the extra: pip install "swiftdeploy-toolchain[hub]"'):
         # Optional, and slow to import: only hub ids pay for it.
         import huggingface_hub
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise DependencyError(
-            f"{source} needs huggingface_hub, which does not import: {error}",
-            hint='install the extra: pip install "swiftdeploy-toolchain[hub]"',
-        ) from error
 
     def snapshot(patterns: list[str]) -> Path:
         found = huggingface_hub.snapshot_download(

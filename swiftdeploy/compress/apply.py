@@ -20,7 +20,7 @@ from swiftdeploy import console
 from swiftdeploy.canonical import canonicalise_package, save_package
 from swiftdeploy.compress.plan import Plan
 from swiftdeploy.compress.weights import Weight
-from swiftdeploy.errors import ConversionError, DependencyError, UsageError
+from swiftdeploy.errors import ConversionError, UsageError, importing
 from swiftdeploy.recipe import Recipe, Scheme, parse_scheme
 
 Pass = Callable[..., Any]
@@ -65,14 +65,9 @@ def check_libraries(recipe: Recipe) -> None:
     names = (recipe.default, *(override.scheme for override in recipe.overrides))
     if all(parse_scheme(name).form != "table" for name in names):
         return
-    try:
-        with console.quiet():
-            import sklearn.cluster  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            f"{recipe.name} clusters weights, and scikit-learn does not import: {error}",
-            hint="pip install -c constraints.txt '.[compress]'",
-        ) from error
+    what = f"{recipe.name} clusters weights, and scikit-learn does not import"
+    with importing(what, hint="pip install -c constraints.txt '.[compress]'"), console.quiet():
+        import sklearn.cluster  # noqa: F401
 
 
 def _passes(schemes: Mapping[str, tuple[Scheme, Weight]]) -> Iterator[tuple[Pass, dict[str, Any], bool]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swiftdeploy import console
-from swiftdeploy.errors import DependencyError
+from swiftdeploy.errors import importing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,14 +29,9 @@ STYLE = {
 
 def check_library() -> None:
     """Raise DependencyError where matplotlib does not import."""
-    try:
-        with console.quiet():
-            import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            f"a search ends with a plot, and matplotlib does not import: {error}",
-            hint="pip install -c constraints.txt '.[plot]'",
-        ) from error
+    what = "a search ends with a plot, and matplotlib does not import"
+    with importing(what, hint="pip install -c constraints.txt '.[plot]'"), console.quiet():
+        import matplotlib.figure  # noqa: F401
 
 
 def save(make: Callable[[], Figure], folder: Path, stem: str) -> tuple[Path, Path]:

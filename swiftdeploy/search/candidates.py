@@ -69,12 +69,22 @@ def least_bytes(base: Base, names: Sequence[str], size: int) -> int:
     return size
 
 
+def portable(weight: compress.Weight) -> str:
+    """What a recipe calls a weight so that it serves either kind of input."""
+    return compress.names_of(weight)[-1]
+
+
+def before(base: Base) -> dict[str, float]:
+    """Bytes of each weight as the base stores it."""
+    return {weight.name: float(weight.value.nbytes) for weight in base.weights}
+
+
 def kept(base: Base, names: Sequence[str]) -> dict[str, str]:
     """The weights that no scheme compresses, with the first one's reason."""
     plans = [compress.plan_weights(base.weights, Recipe(name=name, default=name)) for name in names]
     done = {weight for plan in plans for weight in plan.schemes}
     left = [weight for weight in base.weights if weight.name not in done]
-    return {compress.names_of(weight)[-1]: plans[0].reasons[weight.name] for weight in left}
+    return {portable(weight): plans[0].reasons[weight.name] for weight in left}
 
 
 def options(candidates: Sequence[Candidate], damage: Mapping[tuple[str, str], float]) -> Iterator[compress.Option]:

@@ -33,7 +33,7 @@ from swiftdeploy.search.candidates import Candidate
 from swiftdeploy.search.request import SearchRequest, check_destination
 from swiftdeploy.search.scores import Judge, judge
 from swiftdeploy.search.sensitivity import damages
-from swiftdeploy.search.trials import Trials, best, meets, portable, spread, walk_to_accuracy, walk_to_size
+from swiftdeploy.search.trials import Trials, best, meets, spread, walk_to_accuracy, walk_to_size
 from swiftdeploy.searches import REPORT_NAME, Damage, Point, SearchReport, Sensitivity, text
 
 PACKAGES = ".packages"
@@ -150,8 +150,7 @@ def _check_size(request: SearchRequest, base: Base, size: int) -> None:
 def _check_smallest(request: SearchRequest, base: Base, made: Sequence[Candidate], size: int, folder: Path) -> None:
     """Write the smallest mix there is where the target seems to be below it, before anything runs for long."""
     target = request.goal.target_bytes
-    before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
-    path = compress.mixes(before, candidates.options(made, defaultdict(float)), size)
+    path = compress.mixes(candidates.before(base), candidates.options(made, defaultdict(float)), size)
     if target is None or not path or path[-1].bytes <= target:
         return
     least = candidates.package(base, compress.recipe_of("smallest", path[-1].schemes), folder)[1]
@@ -252,7 +251,9 @@ def _report(
 def _sensitivities(known: Measured) -> tuple[Sensitivity, ...]:
     """The weights that some candidate compresses, in the program's order."""
     return tuple(
-        Sensitivity(weight=portable(weight), shape=weight.value.shape, bytes=weight.value.nbytes, damages=found)
+        Sensitivity(
+            weight=candidates.portable(weight), shape=weight.value.shape, bytes=weight.value.nbytes, damages=found
+        )
         for weight in known.base.weights
         if (found := tuple(_damages(known, weight.name)))
     )

@@ -31,8 +31,8 @@ class Trials:
         self.base, self.judge, self.folder = base, judge, folder
         self.path: tuple[compress.Mix, ...] = ()
         self.options: tuple[compress.Option, ...] = ()
-        self.names = {weight.name: portable(weight) for weight in base.weights}
-        self.before = {weight.name: float(weight.value.nbytes) for weight in base.weights}
+        self.names = {weight.name: candidates.portable(weight) for weight in base.weights}
+        self.before = candidates.before(base)
         self.points: dict[str, Point] = {}
         self.recipes: dict[str, Recipe] = {}
         self.packages: dict[str, Path] = {}
@@ -92,11 +92,6 @@ class Trials:
             schemes=None if mix is None else dict(sorted(Counter(mix.schemes.values()).items())),
         )
         return self.points[name]
-
-
-def portable(weight: compress.Weight) -> str:
-    """What a recipe calls a weight so that it serves either kind of input."""
-    return compress.names_of(weight)[-1]
 
 
 def spread(trials: Trials) -> None:

@@ -154,8 +154,10 @@ def _check_options(model: onnx.ModelProto, options: Int8Options) -> None:
             hint="an export without it lists nodes in its manifest, under compression.floating",
         )
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    if options.gelu in ("tanh", "sigmoid") and opset < 20:
-        raise UsageError(f"GELU's form {options.gelu!r} needs opset 20, the file has {opset}", hint="add --opset 20")
+    least = options.least_opset
+    if opset < least:
+        fact = f"GELU's form {options.gelu!r} needs opset {least}, the file has {opset}"
+        raise UsageError(fact, hint=f"add --opset {least}")
 
 
 @contextlib.contextmanager

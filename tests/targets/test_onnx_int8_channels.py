@@ -75,6 +75,12 @@ def tensors(model):
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
+def padded(value, shape):
+    found = np.zeros(shape, value.dtype)
+    found[tuple(map(slice, value.shape))] = value
+    return found
+
+
 def test_a_stream_is_widened_as_a_whole_and_answers_as_torch(tmp_path):
     module = Stream()
     path = written(tmp_path, module)
@@ -95,7 +101,7 @@ def test_a_stream_is_widened_as_a_whole_and_answers_as_torch(tmp_path):
         "head.weight": (10, 48),
     }
     for name, value in before.items():
-        np.testing.assert_array_equal(grown(value, after[name].shape), after[name])
+        np.testing.assert_array_equal(padded(value, after[name].shape), after[name])
     with torch.no_grad():
         np.testing.assert_allclose(run(model, X), module(X).numpy(), atol=1e-5)
 
@@ -153,8 +159,9 @@ def test_integers_are_the_same_and_zeros_beside_them(in_integers):
     weights = [name for name, value in before.items() if value.dtype == np.int8 and value.ndim > 1]
     assert len(weights) == 6, "all but the stem, which reads few channels"
     for name in weights:
-        np.testing.assert_array_equal(grown(before[name], after[name].shape), after[name])
+        np.testing.assert_array_equal(padded(before[name], after[name].shape), after[name])
     assert any(before[name].shape != after[name].shape for name in weights)
+    # Equal to the bit on our hosts; float sums that set the ranges may round otherwise where they are added otherwise.
     assert metrics.psnr_db(run(narrow, X), run(wide, X)) > 50
 
 

@@ -87,20 +87,32 @@ def command():
     return run
 
 
-def export_digits(folder):
-    from swiftdeploy.pipeline.export import export
+def request_digits(destination, *, images=None, calibration=None, **options):
+    """The request for an export of the shipped checkpoint with these options."""
     from swiftdeploy.pipeline.request import ExportRequest
     from swiftdeploy.spec import ExportOptions
 
-    export(
-        ExportRequest(
-            model="swiftformer_digits",
-            checkpoint=str(DIGITS / "swiftformer_digits.pth"),
-            attention="token_l2",
-            destination=folder / "digits",
-            options=ExportOptions(targets=("coreml", "onnx"), precisions=("fp16", "fp32")),
-        )
+    return ExportRequest(
+        model="swiftformer_digits",
+        checkpoint=str(DIGITS / "swiftformer_digits.pth"),
+        attention="token_l2",
+        destination=destination,
+        images=images,
+        calibration=calibration,
+        options=ExportOptions(**options),
     )
+
+
+@pytest.fixture(scope="session")
+def digits_request():
+    """What makes such a request."""
+    return request_digits
+
+
+def export_digits(folder):
+    from swiftdeploy.pipeline.export import export
+
+    export(request_digits(folder / "digits", targets=("coreml", "onnx"), precisions=("fp16", "fp32")))
 
 
 @pytest.fixture(scope="session")

@@ -101,16 +101,12 @@ def test_a_bundle_that_no_phone_can_measure_exits_with_4(swiftdeploy, digits_cop
 
 
 @pytest.fixture(scope="session")
-def export_onnx(shared, digits):
+def export_onnx(shared, digits_request):
     """A bundle with an ONNX artifact alone."""
     from swiftdeploy.pipeline.export import export
-    from swiftdeploy.pipeline.request import ExportRequest
-    from swiftdeploy.spec import ExportOptions
 
     def make(folder):
-        options = ExportOptions(targets=("onnx",), precisions=("fp32",), verify=False)
-        weights = {"checkpoint": str(digits / "swiftformer_digits.pth"), "attention": "token_l2"}
-        export(ExportRequest(model="swiftformer_digits", destination=folder / "onnx", options=options, **weights))
+        export(digits_request(folder / "onnx", targets=("onnx",), precisions=("fp32",), verify=False))
 
     return shared("onnx", make) / "onnx"
 

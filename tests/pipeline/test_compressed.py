@@ -22,7 +22,6 @@ from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.harness import harness_models
 from swiftdeploy.pipeline.inspection import look
 from swiftdeploy.pipeline.recommending import recommended
-from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject, truth_of
 from swiftdeploy.pipeline.verify import verify_bundle
 from swiftdeploy.recipe import Override, Recipe
@@ -43,19 +42,13 @@ NAMES = ("fp16", "int8", "w8a8", "mixed")
 
 
 @pytest.fixture(scope="module")
-def compressed(shared, digits):
+def compressed(shared, digits, digits_request):
     def make(folder):
+        images = {"images": digits / "images", "calibration": digits / "images"}
+        precisions = ("fp16", "int8", "w8a8", "mixed.toml")
         export(
-            ExportRequest(
-                model="swiftformer_digits",
-                checkpoint=str(digits / "swiftformer_digits.pth"),
-                attention="token_l2",
-                destination=folder / "bundle",
-                images=digits / "images",
-                calibration=digits / "images",
-                options=ExportOptions(
-                    precisions=("fp16", "int8", "w8a8", "mixed.toml"), recipes=(MIXED,), min_ios=18, batch=BATCH
-                ),
+            digits_request(
+                folder / "bundle", **images, precisions=precisions, recipes=(MIXED,), min_ios=18, batch=BATCH
             )
         )
 
@@ -111,17 +104,11 @@ def test_sizes_and_what_is_recorded(compressed, records):
     assert records["w8a8"].ops["quantize"] > 50
 
 
-def test_the_recorded_recipe_makes_the_same_artifact_again(compressed, records, tmp_path, digits):
+def test_the_recorded_recipe_makes_the_same_artifact_again(compressed, records, tmp_path, digits_request):
     recipe = records["mixed"].compression.recipe
     assert recipe == MIXED
-    options = ExportOptions(precisions=("mixed.toml",), recipes=(recipe,), min_ios=18, batch=BATCH, verify=False)
-    request = ExportRequest(
-        model="swiftformer_digits",
-        checkpoint=str(digits / "swiftformer_digits.pth"),
-        attention="token_l2",
-        destination=tmp_path / "again",
-        options=options,
-    )
+    options = {"precisions": ("mixed.toml",), "recipes": (recipe,), "min_ios": 18, "batch": BATCH, "verify": False}
+    request = digits_request(tmp_path / "again", **options)
     again = export(request).manifest.artifacts[0]
     assert (again.sha256, again.parity) == (records["mixed"].sha256, None)
     assert again.compression == records["mixed"].compression

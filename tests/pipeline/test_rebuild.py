@@ -25,19 +25,10 @@ PACKAGE = "swiftformer_digits-fp16.mlpackage"
 
 
 @pytest.fixture(scope="module")
-def small(digits, tmp_path_factory):
+def small(digits_request, tmp_path_factory):
     """The digits as one Core ML package and one ONNX file, unverified: the least that has every kind of part."""
     folder = tmp_path_factory.mktemp("rebuild") / "digits"
-    options = ExportOptions(targets=("coreml", "onnx"), precisions=("fp16", "fp32"), verify=False)
-    export(
-        ExportRequest(
-            model="swiftformer_digits",
-            checkpoint=str(digits / NAME),
-            attention="token_l2",
-            destination=folder,
-            options=options,
-        )
-    )
+    export(digits_request(folder, targets=("coreml", "onnx"), precisions=("fp16", "fp32"), verify=False))
     return folder
 
 

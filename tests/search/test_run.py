@@ -19,7 +19,6 @@ from swiftdeploy.errors import BudgetError, ConversionError, DependencyError, Us
 from swiftdeploy.evaluation.decode import UnreadableImage
 from swiftdeploy.pipeline import compressed, variants
 from swiftdeploy.pipeline.export import export
-from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.pipeline.subject import load_subject, prepare
 from swiftdeploy.recipe import Override, Recipe, read_recipe
 from swiftdeploy.schema import make_schema
@@ -109,20 +108,12 @@ def report(searched):
 
 
 @pytest.fixture(scope="session")
-def exported(shared, searched, digits):
+def exported(shared, searched, digits_request):
     """A verified bundle of what the recipe file that the search wrote makes."""
 
     def make(folder):
         recipe = read_recipe(searched / "mixed.toml")
-        export(
-            ExportRequest(
-                model="swiftformer_digits",
-                checkpoint=str(digits / "swiftformer_digits.pth"),
-                attention="token_l2",
-                destination=folder / "bundle",
-                options=ExportOptions(precisions=("mixed.toml",), recipes=(recipe,), min_ios=18),
-            )
-        )
+        export(digits_request(folder / "bundle", precisions=("mixed.toml",), recipes=(recipe,), min_ios=18))
 
     return shared("searched-export", make) / "bundle"
 
@@ -207,17 +198,10 @@ def test_points_and_choice(report):
 
 
 @pytest.fixture(scope="module")
-def bench(digits, tmp_path_factory):
+def bench(digits_request, tmp_path_factory):
     """(program, fp16 package to compress) of the digits, with a folder to write into."""
     folder = tmp_path_factory.mktemp("bench")
-    request = ExportRequest(
-        model="swiftformer_digits",
-        checkpoint=str(digits / "swiftformer_digits.pth"),
-        attention="token_l2",
-        destination=folder / "unused",
-        options=ExportOptions(min_ios=18, verify=False),
-    )
-    subject = load_subject(request)
+    subject = load_subject(digits_request(folder / "unused", min_ios=18, verify=False))
     pair = prepare(subject)
     return pair.real, variants.make_bases(subject, pair, folder).real, folder
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class GraphIndex:
     """What a graph says of its values: who makes each, how large it is (0 for a free size), how often it is read."""
 
     sizes: Mapping[str, tuple[int, ...]]
@@ -22,7 +22,7 @@ class Reading:
     uses: Mapping[str, int]
 
     @classmethod
-    def of(cls, model: onnx.ModelProto) -> Reading:
+    def of(cls, model: onnx.ModelProto) -> GraphIndex:
         """What the model's graph says. An output of the graph counts as read."""
         inferred = onnx.shape_inference.infer_shapes(model).graph
         values = (*inferred.value_info, *inferred.input, *inferred.output)

@@ -22,7 +22,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from swiftdeploy.targets.onnx_graph import Reading, attribute, drop_unread, set_nodes
+from swiftdeploy.targets.onnx_graph import GraphIndex, attribute, drop_unread, set_nodes
 
 Array = NDArray[Any]
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -36,11 +36,11 @@ def rewritten(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelP
 
     Free batch sizes stay free.
     """
-    reading = Reading.of(model)
+    graph = GraphIndex.of(model)
     instead: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for match in (_unit, _scaled_unit, _norm_of_map, _product, _sum):
-            found = match(node, reading)
+            found = match(node, graph)
             if found and not {n.name for n in found.replaced} & set(keep):
                 instead[node.output[0]] = found.nodes
                 model.graph.initializer.extend(found.constants)
@@ -81,49 +81,49 @@ class _Norm:
     nodes: tuple[onnx.NodeProto, ...]
 
 
-def _norm(node: onnx.NodeProto, reading: Reading) -> _Norm | None:
-    clip = reading.maker(node.input[1], "Clip") if node.op_type == "Div" else None
-    least = reading.stored.get(clip.input[1]) if clip is not None and len(clip.input) > 1 else None
+def _norm(node: onnx.NodeProto, graph: GraphIndex) -> _Norm | None:
+    clip = graph.maker(node.input[1], "Clip") if node.op_type == "Div" else None
+    least = graph.stored.get(clip.input[1]) if clip is not None and len(clip.input) > 1 else None
     if clip is None or least is None or not least <= _GUARD or any(clip.input[2:]):
         return None
     x, divisor, scale = node.input[0], clip.input[0], ""
-    scaled = reading.maker(divisor, "Mul")
+    scaled = graph.maker(divisor, "Mul")
     if scaled is not None:
         # (N, 1, 1, 1) is the scale of whole maps
-        scale = next((name for name in scaled.input if reading.sizes.get(name, ())[1:] == (1, 1, 1)), "")
+        scale = next((name for name in scaled.input if graph.sizes.get(name, ())[1:] == (1, 1, 1)), "")
         divisor = next((name for name in scaled.input if name != scale), "")
-    reduced = reading.maker(divisor, "ReduceL2")
+    reduced = graph.maker(divisor, "ReduceL2")
     if reduced is None or bool(scaled) != bool(scale) or reduced.input[0] != x:
         return None
-    if not reading.reduces(reduced, (1,)) or attribute(reduced, "keepdims", 1) != 1:
+    if not graph.reduces(reduced, (1,)) or attribute(reduced, "keepdims", 1) != 1:
         return None
     nodes = (reduced, *([scaled] if scaled is not None else []), clip, node)
     return _Norm(x=x, scale=scale, nodes=nodes)
 
 
-def _unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
+def _unit(node: onnx.NodeProto, graph: GraphIndex) -> _Found | None:
     """A quotient by the norm over channels, as LpNormalization; None for another node."""
-    norm = _norm(node, reading)
+    norm = _norm(node, graph)
     if norm is None or norm.scale:
         return None
     nodes = [*_unit_rows(norm.x, node.name), _back(f"{node.name}_unit", node)]
     return _Found(replaced=norm.nodes, nodes=nodes)
 
 
-def _scaled_unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
+def _scaled_unit(node: onnx.NodeProto, graph: GraphIndex) -> _Found | None:
     """A value a channel times a quotient by a scaled norm over channels; None for another node.
 
     The least norm is written as wide as the map: the runtime then multiplies whole rows of pixels at a time.
     """
     if node.op_type != "Mul":
         return None
-    quotient = next((name for name in node.input if reading.maker(name, "Div")), "")
+    quotient = next((name for name in node.input if graph.maker(name, "Div")), "")
     values = next((name for name in node.input if name != quotient), "")
-    norm = _norm(reading.made[quotient], reading) if quotient and reading.uses[quotient] == 1 else None
-    if norm is None or not norm.scale or reading.sizes.get(values, ())[2:] != (1, 1):
+    norm = _norm(graph.made[quotient], graph) if quotient and graph.uses[quotient] == 1 else None
+    if norm is None or not norm.scale or graph.sizes.get(values, ())[2:] != (1, 1):
         return None
     name = node.name
-    width = max(1, reading.sizes[norm.x][3])
+    width = max(1, graph.sizes[norm.x][3])
     least = numpy_helper.from_array(np.full((1, 1, width, 1), _TINY, np.float32), f"{name}_least")
     nodes = [
         *_unit_rows(norm.x, name),
@@ -136,11 +136,11 @@ def _scaled_unit(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     return _Found(replaced=[*norm.nodes, node], nodes=nodes, constants=[least])
 
 
-def _norm_of_map(node: onnx.NodeProto, reading: Reading) -> _Found | None:
+def _norm_of_map(node: onnx.NodeProto, graph: GraphIndex) -> _Found | None:
     """The norm over pixels of (N, 1, H, W) where its channels are last; None for another node."""
-    if node.op_type != "ReduceL2" or not reading.reduces(node, _PIXELS) or attribute(node, "keepdims", 1) != 1:
+    if node.op_type != "ReduceL2" or not graph.reduces(node, _PIXELS) or attribute(node, "keepdims", 1) != 1:
         return None
-    if reading.sizes[node.input[0]][1] != 1:
+    if graph.sizes[node.input[0]][1] != 1:
         return None
     name = node.name
     axes = numpy_helper.from_array(np.array([1, 2], np.int64), f"{name}_pixels")
@@ -158,13 +158,13 @@ def _unit_rows(x: str, name: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _product(node: onnx.NodeProto, reading: Reading) -> _Found | None:
+def _product(node: onnx.NodeProto, graph: GraphIndex) -> _Found | None:
     """Sum over tokens of (N, 1, H, W) times (N, C, H, W) as (N, 1, 1, HW) times (N, 1, HW, C); None for another."""
-    source = reading.maker(node.input[0], "Mul") if node.op_type == "ReduceSum" else None
-    if source is None or reading.uses[node.input[0]] != 1:
+    source = graph.maker(node.input[0], "Mul") if node.op_type == "ReduceSum" else None
+    if source is None or graph.uses[node.input[0]] != 1:
         return None
-    shapes = [reading.sizes.get(name, ()) for name in source.input]
-    if not reading.reduces(node, _PIXELS) or attribute(node, "keepdims", 1) != 1:
+    shapes = [graph.sizes.get(name, ()) for name in source.input]
+    if not graph.reduces(node, _PIXELS) or attribute(node, "keepdims", 1) != 1:
         return None
     if any(len(shape) != 4 for shape in shapes) or shapes[0][2:] != shapes[1][2:] or 1 not in (s[1] for s in shapes):
         return None
@@ -187,14 +187,14 @@ def _product(node: onnx.NodeProto, reading: Reading) -> _Found | None:
     return _Found(replaced=[source, node], nodes=nodes, constants=constants)
 
 
-def _sum(node: onnx.NodeProto, reading: Reading) -> _Found | None:
+def _sum(node: onnx.NodeProto, graph: GraphIndex) -> _Found | None:
     """A convolution of joined channels as the sum of one for each; None for another node."""
-    source = reading.maker(node.input[0], "Concat") if node.op_type == "Conv" else None
-    if source is None or reading.uses[node.input[0]] != 1:
+    source = graph.maker(node.input[0], "Concat") if node.op_type == "Conv" else None
+    if source is None or graph.uses[node.input[0]] != 1:
         return None
-    weight = reading.stored.get(node.input[1])
+    weight = graph.stored.get(node.input[1])
     kind = (attribute(node, "group", 1), attribute(source, "axis", 0), len(source.input))
-    widths = [reading.sizes.get(name, (0, 0))[1] for name in source.input]
+    widths = [graph.sizes.get(name, (0, 0))[1] for name in source.input]
     if weight is None or kind != (1, 1, 2) or min(widths) < 1 or sum(widths) != weight.shape[1]:
         return None
     nodes: list[onnx.NodeProto] = []

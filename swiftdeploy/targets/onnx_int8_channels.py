@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from swiftdeploy.targets.onnx_graph import Reading, attribute
+from swiftdeploy.targets.onnx_graph import GraphIndex, attribute
 
 Array = NDArray[Any]
 LANES = 16
@@ -33,7 +33,7 @@ def widened(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelPro
     Left alone are streams that anything else reads or makes (a concatenation, an output of the model), that a node
     named in `keep` belongs to, or that would grow by more than a quarter.
     """
-    reading = Reading.of(model)
+    graph = GraphIndex.of(model)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -42,9 +42,9 @@ def widened(model: onnx.ModelProto, keep: Collection[str] = ()) -> onnx.ModelPro
     extra: dict[tuple[str, int], int] = {}
     seen: set[str] = set()
     for node in model.graph.node:
-        if not _is_depthwise(node, reading) or node.input[0] in seen:
+        if not _is_depthwise(node, graph) or node.input[0] in seen:
             continue
-        stream = _stream(node.input[0], reading, readers)
+        stream = _stream(node.input[0], graph, readers)
         seen |= stream.values
         missing = -stream.channels % LANES
         usable = stream.whole and not stream.values & outputs and not stream.names & set(keep)
@@ -82,26 +82,26 @@ class _Stream:
         return {node.name for node in self.nodes}
 
 
-def _stream(start: str, reading: Reading, readers: Mapping[str, Sequence[onnx.NodeProto]]) -> _Stream:
+def _stream(start: str, graph: GraphIndex, readers: Mapping[str, Sequence[onnx.NodeProto]]) -> _Stream:
     """All that shares channels with the value `start`; not `whole` where one of its nodes is of another kind."""
-    stream = _Stream(channels=reading.sizes.get(start, (0, 0))[1])
+    stream = _Stream(channels=graph.sizes.get(start, (0, 0))[1])
     waiting = [start]
     while waiting:
         name = waiting.pop()
         if name in stream.values:
             continue
         stream.values.add(name)
-        maker = reading.made.get(name)
+        maker = graph.made.get(name)
         around = [*([maker] if maker is not None else []), *readers.get(name, ())]
-        stream.whole &= maker is not None and reading.sizes.get(name, ())[1:2] == (stream.channels,)
+        stream.whole &= maker is not None and graph.sizes.get(name, ())[1:2] == (stream.channels,)
         for node in around:
             stream.nodes.append(node)
-            ends = _ends(node, name, reading)
+            ends = _ends(node, name, graph)
             stream.whole &= ends is not None
             if ends is not None:
                 waiting += ends.values
                 stream.weights |= ends.weights
-                stream.whole &= all(reading.uses[weight] == 1 for weight, _ in ends.weights)
+                stream.whole &= all(graph.uses[weight] == 1 for weight, _ in ends.weights)
     return stream
 
 
@@ -113,30 +113,30 @@ class _Ends:
     weights: frozenset[tuple[str, int]] = frozenset()
 
 
-def _ends(node: onnx.NodeProto, name: str, reading: Reading) -> _Ends | None:
+def _ends(node: onnx.NodeProto, name: str, graph: GraphIndex) -> _Ends | None:
     """What shares channels with the value `name`, which the node reads or makes; None for a node of another kind."""
     result = node.output[0]
     if node.op_type in _BY_VALUE:
         return _Ends(values=(node.input[0], result))
     if node.op_type in _OF_TWO:
-        same = all(reading.sizes.get(value, ())[1:2] == reading.sizes[name][1:2] for value in node.input)
-        return _Ends(values=(*node.input, result)) if same and not set(node.input) & set(reading.stored) else None
+        same = all(graph.sizes.get(value, ())[1:2] == graph.sizes[name][1:2] for value in node.input)
+        return _Ends(values=(*node.input, result)) if same and not set(node.input) & set(graph.stored) else None
     if node.op_type in _OVER_PIXELS:
-        over = node.op_type == "GlobalAveragePool" or reading.reduces(node, (2, 3))
+        over = node.op_type == "GlobalAveragePool" or graph.reduces(node, (2, 3))
         return _Ends(values=(node.input[0], result)) if over else None
     if node.op_type == "Conv":
-        return _ends_of_conv(node, name, reading)
+        return _ends_of_conv(node, name, graph)
     if node.op_type == "Gemm" and name == node.input[0] and not attribute(node, "transA", 0):
         axis = 1 if attribute(node, "transB", 0) else 0
-        return _Ends(weights=frozenset({(node.input[1], axis)})) if node.input[1] in reading.stored else None
+        return _Ends(weights=frozenset({(node.input[1], axis)})) if node.input[1] in graph.stored else None
     return None
 
 
-def _ends_of_conv(node: onnx.NodeProto, name: str, reading: Reading) -> _Ends | None:
-    if not set(node.input[1:]) <= set(reading.stored):
+def _ends_of_conv(node: onnx.NodeProto, name: str, graph: GraphIndex) -> _Ends | None:
+    if not set(node.input[1:]) <= set(graph.stored):
         return None
     makes = frozenset((weight, 0) for weight in node.input[1:])
-    if _is_depthwise(node, reading):
+    if _is_depthwise(node, graph):
         return _Ends(values=(node.input[0], node.output[0]), weights=makes)
     if attribute(node, "group", 1) != 1:
         return None
@@ -144,8 +144,8 @@ def _ends_of_conv(node: onnx.NodeProto, name: str, reading: Reading) -> _Ends | 
     return _Ends(weights=makes if name == node.output[0] else reads)
 
 
-def _is_depthwise(node: onnx.NodeProto, reading: Reading) -> bool:
-    weight = reading.stored.get(node.input[1]) if node.op_type == "Conv" else None
+def _is_depthwise(node: onnx.NodeProto, graph: GraphIndex) -> bool:
+    weight = graph.stored.get(node.input[1]) if node.op_type == "Conv" else None
     return weight is not None and weight.shape[1] == 1 < weight.shape[0] == attribute(node, "group", 1)
 
 

@@ -1,7 +1,7 @@
 import onnx
 import pytest
 
-from swiftdeploy.targets.onnx_graph import Reading, attribute, drop_unread, set_nodes
+from swiftdeploy.targets.onnx_graph import GraphIndex, attribute, drop_unread, set_nodes
 
 TEXT = """
 <ir_version: 9, opset_import: ["": 20]>
@@ -21,26 +21,26 @@ def model():
     return onnx.parser.parse_model(TEXT)
 
 
-def test_a_reading_says_what_the_graph_says(model):
-    reading = Reading.of(model)
-    assert (reading.sizes["x"], reading.sizes["norm"]) == ((0, 4, 5, 6), (0, 5, 6))
-    assert (reading.uses["x"], reading.uses["y"], reading.uses["thrice"]) == (3, 1, 0)
-    assert reading.stored["pixels"].tolist() == [-1, 2]
-    assert reading.maker("total", "ReduceSum").output[0] == "total"
-    assert reading.maker("total", "ReduceL2") is None
-    assert reading.maker("x", "ReduceL2") is None
+def test_an_index_says_what_the_graph_says(model):
+    graph = GraphIndex.of(model)
+    assert (graph.sizes["x"], graph.sizes["norm"]) == ((0, 4, 5, 6), (0, 5, 6))
+    assert (graph.uses["x"], graph.uses["y"], graph.uses["thrice"]) == (3, 1, 0)
+    assert graph.stored["pixels"].tolist() == [-1, 2]
+    assert graph.maker("total", "ReduceSum").output[0] == "total"
+    assert graph.maker("total", "ReduceL2") is None
+    assert graph.maker("x", "ReduceL2") is None
     norm, total = model.graph.node[:2]
     assert (attribute(norm, "keepdims", 1), attribute(total, "keepdims", 1)) == (0, 1)
 
 
 def test_what_a_node_reduces(model):
-    reading = Reading.of(model)
+    graph = GraphIndex.of(model)
     norm, total, product = model.graph.node[:3]
-    assert reading.reduces(norm, (1,))
-    assert not reading.reduces(norm, (2, 3))
-    assert reading.reduces(total, (2, 3)), "an axis may be counted from the end"
-    assert not reading.reduces(total, (2,))
-    assert not reading.reduces(product, (1,)), "a factor is no axis of four sizes"
+    assert graph.reduces(norm, (1,))
+    assert not graph.reduces(norm, (2, 3))
+    assert graph.reduces(total, (2, 3)), "an axis may be counted from the end"
+    assert not graph.reduces(total, (2,))
+    assert not graph.reduces(product, (1,)), "a factor is no axis of four sizes"
 
 
 def test_what_nothing_reads_goes_with_all_that_it_alone_read(model):

@@ -3,12 +3,13 @@
 import importlib
 import json
 import os
-import pty
 import shutil
+import sys
 import tomllib
 from pathlib import Path
 
 import jsonschema
+import pexpect
 import pytest
 
 from swiftdeploy.config import load_config_schema, read_config
@@ -226,26 +227,22 @@ def test_init_without_a_terminal_does_not_ask(cli, tmp_path, monkeypatch):
 
 def test_init_asks_on_a_terminal(tmp_path, digits):
     """The questions are answered as a person would, through a pseudo-terminal."""
-    pid, line = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execv(
-            os.sys.executable,
-            [os.sys.executable, "-c", "from swiftdeploy.cli import main; main()", "init", "--name", "d"],
-        )
-    answers = iter([str(digits / "swiftformer_digits.pth"), "no_such", "swiftformer_digits", "token_l2"])
-    seen = b""
-    while True:
-        try:
-            chunk = os.read(line, 4096)
-        except OSError:
-            break
-        if not chunk:
-            break
-        seen += chunk
-        if seen.rstrip().endswith(b":"):
-            os.write(line, next(answers).encode() + b"\n")
-            seen += b"\n"
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen
+    script = "from swiftdeploy.cli import main; main()"
+    child = pexpect.spawn(sys.executable, ["-c", script, "init", "--name", "d"], cwd=str(tmp_path), timeout=120)
+    child.setwinsize(40, 400)  # a question is one line
+    # Each question by its whole text: what arrives in one read may end anywhere, also behind a question's inner colon.
+    for question, answer in (
+        ("Checkpoint (file, folder or hf-hub:org/name): ", str(digits / "swiftformer_digits.pth")),
+        ("or module:factory): ", "no_such"),
+        ("or module:factory): ", "swiftformer_digits"),
+        ("Attention (sum, token_l2; empty where the weights tell) []: ", "token_l2"),
+    ):
+        child.expect_exact(question)
+        child.sendline(answer)
+    child.expect_exact("swiftdeploy.toml\r\n")
+    child.expect_exact("next: swiftdeploy run")
+    child.expect_exact(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
     ((name, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
     assert (name, entry.model, entry.attention) == ("d", "swiftformer_digits", "token_l2")

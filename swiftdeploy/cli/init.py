@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from swiftdeploy import console
+from swiftdeploy import catalog, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
 from swiftdeploy.config import FILE_NAME, SCHEMA_FILE, Config, ModelEntry, load_config_schema, parse_config, starter
-from swiftdeploy.errors import ConfigError, UsageError
+from swiftdeploy.errors import ConfigError, ModelError, UsageError
 
 TARGETS, PRECISIONS = ["coreml", "onnx"], ["fp16", "fp32"]
 
@@ -59,6 +59,7 @@ def init(
         raise UsageError(f"{path} exists already", hint="use --force to replace it")
     if checkpoint is None or model is None:
         checkpoint, model, attention = _asked(checkpoint, model, attention)
+    catalog.find(model)  # a name that no catalog has is refused here, not by the first run
     entry = ModelEntry(
         model=model,
         checkpoint=checkpoint,
@@ -91,13 +92,16 @@ def _asked(checkpoint: str | None, model: str | None, attention: str | None) -> 
             "init needs a checkpoint and a model, and nobody is here to be asked",
             hint="swiftdeploy init CHECKPOINT --model NAME",
         )
-    from swiftdeploy import catalog
-
     checkpoint = checkpoint or typer.prompt("Checkpoint (file, folder or hf-hub:org/name)", err=True)
     rows = {row.name: row for row in catalog.entries()}
     while model is None:
         answer = str(typer.prompt(f"Model ({', '.join(rows)}, or module:factory)", err=True)).strip()
-        model = answer if answer in rows or ":" in answer else None
+        try:
+            catalog.find(answer)
+        except ModelError as error:
+            output.fail(error, json=False)  # a typo is said, and asked for again
+        else:
+            model = answer
     if attention is None and model in rows and rows[model].attention:
         choices = ", ".join(rows[model].attention)
         answer = str(typer.prompt(f"Attention ({choices}; empty where the weights tell)", default="", err=True)).strip()

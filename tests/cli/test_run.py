@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import shutil
 import sys
 import tomllib
@@ -218,6 +217,15 @@ def test_init_writes_nothing_that_would_not_parse(cli, tmp_path, monkeypatch, ex
     assert tree(tmp_path) == []
 
 
+def test_init_refuses_a_model_that_no_catalog_has(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = cli("init", "w.pth", "-m", "swiftformer_sx")
+    assert answer.code == 4
+    assert "or swiftformer_xs or" in answer.err
+    assert tree(tmp_path) == []
+    assert cli("init", "w.pth", "-m", "elsewhere.nets:make").code == 0  # a factory is looked up where it will run
+
+
 def test_init_without_a_terminal_does_not_ask(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answer = cli("init", "w.pth")
@@ -231,14 +239,16 @@ def test_init_asks_on_a_terminal(tmp_path, digits):
     child = pexpect.spawn(sys.executable, ["-c", script, "init", "--name", "d"], cwd=str(tmp_path), timeout=120)
     child.setwinsize(40, 400)  # a question is one line
     # Each question by its whole text: what arrives in one read may end anywhere, also behind a question's inner colon.
-    for question, answer in (
+    for shown, answer in (
         ("Checkpoint (file, folder or hf-hub:org/name): ", str(digits / "swiftformer_digits.pth")),
-        ("or module:factory): ", "no_such"),
+        ("or module:factory): ", "swiftformer_digitz"),
+        ("did you mean swiftformer_digits", None),
         ("or module:factory): ", "swiftformer_digits"),
         ("Attention (sum, token_l2; empty where the weights tell) []: ", "token_l2"),
     ):
-        child.expect_exact(question)
-        child.sendline(answer)
+        child.expect_exact(shown)
+        if answer is not None:
+            child.sendline(answer)
     child.expect_exact("swiftdeploy.toml\r\n")
     child.expect_exact("next: swiftdeploy run")
     child.expect_exact(pexpect.EOF)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from swiftdeploy.spec import TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
 REPORT_NAME = "run.json"
-SCHEMA_RESOURCE = "run.schema.json"
 SIZE_LIMIT = 1 << 28  # bytes; a matrix of a hundred models has some 10 MB
 
 JobStatus = Literal["passed", "cached", "failed", "skipped"]
@@ -212,13 +210,6 @@ def read_run(path: Path) -> RunReport:
     except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
         raise ArtifactError(f"{file} is no run's report: {reason[:300]}", hint="name the run.json of a run") from error
-
-
-def load_run_schema() -> dict[str, Any]:
-    """The JSON Schema of `run.json` that ships with the package."""
-    text = resources.files("swiftdeploy").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 def count(verdicts: Iterable[CheckVerdict | Verdict]) -> dict[str, int]:

@@ -1,14 +1,26 @@
-"""JSON Schemas (draft 2020-12) of frozen values, worked out from their fields. Standard library only."""
+"""JSON Schemas (draft 2020-12) of frozen values, worked out from their fields, and the files that ship.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
+from importlib import resources
 from typing import Any, Literal
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+
+
+def load_schema(path: str) -> dict[str, Any]:
+    """The JSON Schema that ships as `path`.schema.json, from the package's folder on, such as "bundle/manifest"."""
+    file = resources.files("swiftdeploy").joinpath(f"{path}.schema.json")
+    shipped: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return shipped
 
 
 def make_schema(kind: type, title: str, *, written: bool = True) -> dict[str, Any]:

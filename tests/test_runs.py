@@ -86,12 +86,12 @@ def test_round_trip(written):
 
 
 def test_the_schema_that_ships_is_current():
-    assert runs.load_run_schema() == schema.make_schema(runs.RunReport, "swiftdeploy run report")
+    assert schema.load_schema("run") == schema.make_schema(runs.RunReport, "swiftdeploy run report")
 
 
 def test_the_schema_accepts_what_is_written(written):
-    jsonschema.Draft202012Validator.check_schema(runs.load_run_schema())
-    jsonschema.validate(json.loads(written.read_text(encoding="utf-8")), runs.load_run_schema())
+    jsonschema.Draft202012Validator.check_schema(schema.load_schema("run"))
+    jsonschema.validate(json.loads(written.read_text(encoding="utf-8")), schema.load_schema("run"))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_schema_and_codec_refuse_the_same(written, change):
     plain = json.loads(written.read_text(encoding="utf-8"))
     change(plain)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(plain, runs.load_run_schema())
+        jsonschema.validate(plain, schema.load_schema("run"))
     written.write_text(json.dumps(plain))
     with pytest.raises(ArtifactError) as caught:
         runs.read_run(written)

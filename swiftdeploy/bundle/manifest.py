@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +28,6 @@ from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, Targ
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-SCHEMA_RESOURCE = "manifest.schema.json"
 SIZE_LIMIT = 1 << 26  # bytes; a real one has some 100 kB, and a parser takes many times what it reads
 
 
@@ -221,17 +219,10 @@ def _invalid(bundle: Path, reason: str) -> ArtifactError:
     return ArtifactError(f"{bundle.name}/{MANIFEST_NAME} is invalid: {reason}", hint="restore it, or export again")
 
 
-def load_schema() -> dict[str, Any]:
-    """The JSON Schema that ships with the package."""
-    text = resources.files("swiftdeploy.bundle").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
-    shipped: dict[str, Any] = json.loads(text)
-    return shipped
-
-
 @functools.cache
 def _validator() -> Any:
     # jsonschema.validate would check the schema itself each time, which takes longer than the manifest; a test does it.
-    return jsonschema.Draft202012Validator(load_schema())
+    return jsonschema.Draft202012Validator(schema.load_schema("bundle/manifest"))
 
 
 def make_schema() -> dict[str, Any]:

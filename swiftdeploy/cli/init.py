@@ -13,8 +13,9 @@ from rich.markup import escape
 from swiftdeploy import catalog, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
-from swiftdeploy.config import FILE_NAME, SCHEMA_FILE, Config, ModelEntry, load_config_schema, parse_config, starter
+from swiftdeploy.config import FILE_NAME, SCHEMA_FILE, Config, ModelEntry, parse_config, starter
 from swiftdeploy.errors import ConfigError, ModelError, UsageError
+from swiftdeploy.schema import load_schema
 
 TARGETS, PRECISIONS = ["coreml", "onnx"], ["fp16", "fp32"]
 
@@ -130,7 +131,7 @@ def _digest(checkpoint: str) -> str | None:
 def _write(path: Path, text: str) -> None:
     from swiftdeploy.bundle import write_whole
 
-    schema = json_codec.dumps(load_config_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    schema = json_codec.dumps(load_schema("config/config"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     write_whole(path.with_name(SCHEMA_FILE), schema)
     write_whole(path, text)
 

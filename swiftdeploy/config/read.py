@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,7 +15,6 @@ from swiftdeploy.precision import parse, resolve
 from swiftdeploy.schema import make_schema
 from swiftdeploy.spec import ExportOptions, from_plain, to_plain
 
-SCHEMA_RESOURCE = "config.schema.json"
 SIZE_LIMIT = 1 << 22  # bytes; nobody writes more by hand, and nothing should hang on it
 
 
@@ -85,13 +82,6 @@ def options_of(entry: ModelEntry, where: str, folder: Path = Path()) -> ExportOp
 def make_config_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of swiftdeploy.toml, worked out from the entries' fields."""
     return make_schema(Document, FILE_NAME, written=False)
-
-
-def load_config_schema() -> dict[str, Any]:
-    """The JSON Schema of swiftdeploy.toml that ships with the package."""
-    text = resources.files("swiftdeploy.config").joinpath(SCHEMA_RESOURCE).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 def _text(path: Path) -> str:

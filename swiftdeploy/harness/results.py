@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
@@ -21,6 +20,7 @@ from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.harness.measurement import KIND, Measurement
 from swiftdeploy.harness.plan import SCHEMA, Plan
 from swiftdeploy.harness.recompute import check_consistency, spoiling_facts
+from swiftdeploy.schema import load_schema
 from swiftdeploy.spec import from_plain, to_plain
 
 Allowance = Literal["debug_build", "debugger", "simulator", "low_power_mode", "thermal"]
@@ -87,13 +87,6 @@ def sealed(measurement: Measurement) -> bytes:
     return data.replace(b'"seal":"' + b"0" * 64, b'"seal":"' + hashlib.sha256(data).hexdigest().encode())
 
 
-def schema(name: Literal["plan", "result"]) -> dict[str, Any]:
-    """The JSON Schema of plans or results, as shipped."""
-    text = resources.files("swiftdeploy.harness").joinpath(f"{name}.schema.json").read_text()
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
 def _refuse(path: Path, fact: str) -> NoReturn:
     raise ArtifactError(f"{path.name} {fact}", hint=_MEASURE_AGAIN)
 
@@ -140,9 +133,9 @@ def _check_seal(data: bytes, document: Mapping[str, Any], path: Path) -> None:
 
 
 def _check_schema(document: Mapping[str, Any], path: Path) -> None:
-    plan = referencing.Resource.from_contents(schema("plan"))
+    plan = referencing.Resource.from_contents(load_schema("harness/plan"))
     registry: referencing.Registry[Any] = referencing.Registry().with_resource(plan.id() or "", plan)
-    validator = jsonschema.Draft202012Validator(schema("result"), registry=registry)
+    validator = jsonschema.Draft202012Validator(load_schema("harness/result"), registry=registry)
     error = next(iter(validator.iter_errors(document)), None)
     if error is not None:
         _refuse(path, f"does not fit the schema at {error.json_path}: {error.message[:120]}")

@@ -10,6 +10,7 @@ import pytest
 
 from swiftdeploy import bundle
 from swiftdeploy.bundle import manifest as module
+from swiftdeploy.schema import load_schema
 from swiftdeploy.spec import from_plain, to_plain
 
 BOMB = "[" * 200_000 + "]" * 200_000
@@ -49,12 +50,12 @@ def test_numbers_that_json_lacks_are_never_written(manifest, value):
 
 
 def test_the_schema_that_ships_is_current():
-    assert module.load_schema() == module.make_schema()
+    assert load_schema("bundle/manifest") == module.make_schema()
 
 
 def test_the_schema_is_a_schema_and_accepts_what_is_written(pristine):
-    jsonschema.Draft202012Validator.check_schema(module.load_schema())
-    jsonschema.validate(json.loads((pristine / bundle.MANIFEST_NAME).read_text()), module.load_schema())
+    jsonschema.Draft202012Validator.check_schema(load_schema("bundle/manifest"))
+    jsonschema.validate(json.loads((pristine / bundle.MANIFEST_NAME).read_text()), load_schema("bundle/manifest"))
 
 
 def test_the_schema_closes_every_object_of_known_keys():
@@ -69,7 +70,7 @@ def test_the_schema_closes_every_object_of_known_keys():
             for child in node:
                 closed(child)
 
-    closed(module.load_schema())
+    closed(load_schema("bundle/manifest"))
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None, [1], {"a": 1}])

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -109,6 +110,15 @@ def test_usage_errors(cli, arguments, fact, hint):
     assert (document.code, document.err) == (2, "")
     assert document.document["error"]["kind"] == "UsageError"
     assert fact in document.document["error"]["fact"]
+
+
+def test_every_schema_that_ships_is_printed(cli):
+    folder = Path(swiftdeploy.__file__).parent
+    shipped = {path.name.split(".")[0]: path.read_text() for path in folder.rglob("*.schema.json")}
+    assert len(shipped) == 6
+    assert {name: json.loads(cli("schema", name).out) for name in shipped} == {
+        name: json.loads(text) for name, text in shipped.items()
+    }
 
 
 def subclasses(kind):

@@ -11,8 +11,8 @@ import jsonschema
 import pexpect
 import pytest
 
-from swiftdeploy.config import load_config_schema, read_config
-from swiftdeploy.runs import load_run_schema
+from swiftdeploy.config import read_config
+from swiftdeploy.schema import load_schema
 
 WORK = Path(__file__).parent.parent / "matrix"
 
@@ -56,7 +56,7 @@ def test_a_run_shows_every_job_and_ends_with_the_worst_code(cli, project):
 def test_json_is_the_report_also_when_it_failed(cli, project):
     answer = cli("run", "--json", "-q")
     assert (answer.code, answer.err) == (6, "")
-    jsonschema.validate(answer.document, load_run_schema())
+    jsonschema.validate(answer.document, load_schema("run"))
     assert answer.document == json.loads((project / "dist" / "run.json").read_text())
 
 
@@ -177,7 +177,7 @@ def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatc
     text = (tmp_path / "swiftdeploy.toml").read_text()
     assert text.startswith("#:schema ./swiftdeploy.schema.json\n")
     jsonschema.validate(tomllib.loads(text), json.loads((tmp_path / "swiftdeploy.schema.json").read_text()))
-    assert json.loads((tmp_path / "swiftdeploy.schema.json").read_text()) == load_config_schema()
+    assert json.loads((tmp_path / "swiftdeploy.schema.json").read_text()) == load_schema("config/config")
     ((name, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
     assert (name, entry.targets, entry.precisions, len(entry.sha256)) == ("digits", ("onnx",), ("fp32",), 64)
     assert entry.calibration == "photos"

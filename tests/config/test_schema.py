@@ -12,16 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swiftdeploy.config import load_config_schema, make_config_schema, read_config, starter
+from swiftdeploy.config import make_config_schema, read_config, starter
 from swiftdeploy.config.entries import ModelEntry
 from swiftdeploy.config.starter import toml
 from swiftdeploy.errors import ConfigError
+from swiftdeploy.schema import load_schema
 
 STRICT = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, v: type(v) is int),
 )
-VALIDATOR = STRICT(load_config_schema())
+VALIDATOR = STRICT(load_schema("config/config"))
 WORDS = st.text(alphabet="abcXYZ019_- é", min_size=1, max_size=8)
 NUMBERS = st.floats(0.5, 100, allow_nan=False)
 SIZES = st.from_regex(r"[1-9][0-9]{0,3}(\.[0-9])? ?(kB|MB|GiB)", fullmatch=True)
@@ -106,8 +107,8 @@ def parses(tmp_path_factory, plain):
 
 
 def test_the_schema_that_ships_is_current():
-    assert load_config_schema() == make_config_schema()
-    jsonschema.Draft202012Validator.check_schema(load_config_schema())
+    assert load_schema("config/config") == make_config_schema()
+    jsonschema.Draft202012Validator.check_schema(load_schema("config/config"))
 
 
 @given(plain=DOCUMENTS)
@@ -160,7 +161,7 @@ def test_an_editor_is_told_what_every_key_means():
             assert child.get("description") or child.get("properties"), (*path, name)
             described(child, (*path, name))
 
-    described(load_config_schema(), ())
+    described(load_schema("config/config"), ())
 
 
 @given(

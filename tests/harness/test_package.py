@@ -13,7 +13,7 @@ from swiftdeploy.harness.model import HarnessModel
 from swiftdeploy.harness.package import describe
 from swiftdeploy.harness.plan import TensorPlan
 from swiftdeploy.harness.render import render
-from swiftdeploy.harness.results import schema
+from swiftdeploy.schema import load_schema
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_real_package_reaches_the_project(convert, tmp_path):
     assert tree_sha256(root / "Models/net-fp16.mlpackage") == model.sha256
     document = json.loads((root / "Resources/plan.json").read_text())
     assert len(document["models"][0]["weights_sha256"]) == 64
-    assert set(document) == set(schema("plan")["properties"])
+    assert set(document) == set(load_schema("harness/plan")["properties"])
     assert "IPHONEOS_DEPLOYMENT_TARGET = 17.0;" in (root / "Bench.xcodeproj/project.pbxproj").read_text()
 
 

@@ -14,7 +14,7 @@ from swiftdeploy.harness import render as rendering
 from swiftdeploy.harness.digest import tree_sha256
 from swiftdeploy.harness.plan import Plan, TensorPlan
 from swiftdeploy.harness.render import render
-from swiftdeploy.harness.results import schema
+from swiftdeploy.schema import load_schema
 from swiftdeploy.spec import from_plain
 
 
@@ -22,7 +22,7 @@ def test_plan_says_what_was_asked(make_model, tmp_path):
     models = [make_model("a", gate_db=42), make_model("b.0")]
     root = render(models, tmp_path / "Bench", plan=Plan(rounds=3, seed=2**64 - 1))
     document = json.loads((root / "Resources/plan.json").read_text())
-    jsonschema.Draft202012Validator(schema("plan")).validate(document)
+    jsonschema.Draft202012Validator(load_schema("harness/plan")).validate(document)
     plan = from_plain(Plan, document)
     assert (plan.rounds, plan.seed) == (3, 2**64 - 1)
     assert [m.label for m in plan.models] == ["a-fp16", "b.0-fp16"]

@@ -12,7 +12,8 @@ import pytest
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.harness import measurement as values
 from swiftdeploy.harness.plan import Plan, ThermalPlan
-from swiftdeploy.harness.results import ALLOWANCES, MAX_BYTES, read_result, schema, sealed
+from swiftdeploy.harness.results import ALLOWANCES, MAX_BYTES, read_result, sealed
+from swiftdeploy.schema import load_schema
 
 
 @pytest.fixture
@@ -246,14 +247,14 @@ def test_a_unit_that_failed_is_kept_with_its_reason(result, write, status):
 
 @pytest.mark.parametrize("name", ["plan", "result"])
 def test_schemas_are_valid_schemas(name):
-    jsonschema.Draft202012Validator.check_schema(schema(name))
+    jsonschema.Draft202012Validator.check_schema(load_schema(f"harness/{name}"))
 
 
 def test_the_plan_schema_knows_every_field_of_a_plan():
     import dataclasses as d
 
-    assert set(schema("plan")["properties"]) == {f.name for f in d.fields(Plan)}
-    assert set(schema("result")["properties"]) == {f.name for f in d.fields(values.Measurement)}
+    assert set(load_schema("harness/plan")["properties"]) == {f.name for f in d.fields(Plan)}
+    assert set(load_schema("harness/result")["properties"]) == {f.name for f in d.fields(values.Measurement)}
 
 
 def places(value, path=()):

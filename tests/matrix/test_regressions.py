@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 import torch
 
-from swiftdeploy.runs import load_run_schema, read_run
+from swiftdeploy.runs import read_run
+from swiftdeploy.schema import load_schema
 
 INIT = (
     "init",
@@ -143,7 +144,7 @@ def test_a_fresh_folder_is_green_with_every_report(made):
     for key in ("size.max", "parity.min", "top1.min"):
         assert {check.subject for check in job.checks if check.name == f"budget.{key}"} == made
     folder = project.folder / "dist"
-    jsonschema.validate(json.loads((folder / "run.json").read_text()), load_run_schema())
+    jsonschema.validate(json.loads((folder / "run.json").read_text()), load_schema("run"))
     suites = ET.parse(folder / "junit.xml").getroot()
     assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == (str(len(job.checks)), "0", "0")
     assert json.loads((folder / "placement.sarif").read_text())["runs"][0]["results"]

@@ -21,7 +21,8 @@ from swiftdeploy.matrix.cache import Cache
 from swiftdeploy.matrix.plan import plan
 from swiftdeploy.matrix.publish import check_published, publish
 from swiftdeploy.matrix.run import RunOptions, run
-from swiftdeploy.runs import load_run_schema, read_run
+from swiftdeploy.runs import read_run
+from swiftdeploy.schema import load_schema
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -235,7 +236,7 @@ def test_the_report_is_written_whole_and_fits_its_schema(project, options):
     report = run(config, options())
     path = project.folder / "reports" / "ci" / "run.json"
     assert read_run(path) == report
-    jsonschema.validate(json.loads(path.read_text()), load_run_schema())
+    jsonschema.validate(json.loads(path.read_text()), load_schema("run"))
     checks = {(check.name, check.subject): check.verdict for check in report.jobs[0].checks}
     assert checks["integrity", ""] == "pass"
     assert checks["parity.outputs", "tiny-fp32.onnx"] == "pass"

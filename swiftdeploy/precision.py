@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from swiftdeploy.errors import UsageError
-from swiftdeploy.recipe import TABLE_BITS, Recipe, parse_scheme, read_recipe
+from swiftdeploy.recipe import SPELLINGS, TABLE_BITS, Recipe, parse_scheme, read_recipe
 
 Compute = Literal["fp32", "fp16"]
 Kind = Literal["float", "auto", "weights", "activations"]
@@ -91,7 +91,7 @@ def parse(name: str) -> Precision:
         scheme = parse_scheme(name)
     except UsageError as error:
         raise UsageError(
-            f"precision {name!r} is not known", hint=f"choose from {', '.join(_KNOWN)}, or {error.hint}, or a FILE.toml"
+            f"precision {name!r} is not known", hint=f"choose from {', '.join(_KNOWN)}, {SPELLINGS}, or a FILE.toml"
         ) from error
     return Precision(
         name=name,

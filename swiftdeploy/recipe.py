@@ -31,6 +31,11 @@ BLOCK = 32  # input channels that share one scale of int4
 TABLE_BITS = (8, 6, 4, 3, 2)
 SPARSITIES = range(50, 96)
 SCHEMES = ("fp16", "int8", "int4", *(f"pal{bits}" for bits in TABLE_BITS), "sparse75", "sparse75+pal4", "pal4+int8")
+# Every spelling of a scheme but fp16, for a hint.
+SPELLINGS = (
+    "int8, int4, pal8, pal6, pal4, pal3, pal2, pal4g16 (groups of 16), sparse50 to sparse95, sparse75+pal4, "
+    "sparse75+int8, pal4+int8"
+)
 _PART = re.compile(r"(?P<linear>int[48])|pal(?P<table>\d)(?:g(?P<group>[1-9]\d{0,3}))?|sparse(?P<sparsity>\d\d)")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -180,6 +185,5 @@ def _single(name: str, part: dict[str, str | None]) -> Scheme:
 def _unknown(name: str) -> UsageError:
     return UsageError(
         f"{name!r} is no way to store weights",
-        hint="int8, int4, pal8, pal6, pal4, pal3, pal2, pal4g16 (groups of 16), sparse50 to sparse95, sparse75+pal4, "
-        "sparse75+int8, pal4+int8, or fp16",
+        hint=f"choose from fp16, {SPELLINGS}",
     )

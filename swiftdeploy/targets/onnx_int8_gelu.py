@@ -8,6 +8,9 @@ takes up to a third of their time.
 
 Both approximations stand in the paper (Hendrycks and Gimpel, 2016). "exact" leaves Gelu as it is. "auto" takes the
 sigmoid where its error is no more than a step of the 256 that the layer's output has, and leaves Gelu elsewhere.
+
+A slope of 1.773 would bring the sigmoid's worst error down to 0.0139, but is further off where most values are: the
+digits lose 0.7 dB by it.
 """
 
 from __future__ import annotations

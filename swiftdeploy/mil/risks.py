@@ -30,6 +30,11 @@ _SQUARED = {
     "instance_norm": "",
 }
 _LAST_THREE = (-3, -2, -1)
+# Where the epsilon is not written, Apple's op reference says which one is meant.
+_MEANT = {"batch_norm": 1e-5, "instance_norm": 1e-5, "layer_norm": 1e-5, "l2_norm": 1e-6}
+# rsqrt, log and inverse come with a default below this where nobody asked for a guard.
+_ASKED_FOR = 1e-11
+_GUARDED = {"add": ("x", "y"), "maximum": ("x", "y"), "clip": ("alpha",)}
 _UNCHECKED = frozenset({"cast", "const", "classify"})
 
 
@@ -65,6 +70,23 @@ def in_file(function: Function) -> Mapping[str, tuple[Risk, ...]]:
     return found
 
 
+def lost_epsilon(operation: Operation, known: Mapping[str, Constant]) -> float | None:
+    """A guard against a division by zero that half precision rounds or loses: less than 2^-14. None where none is.
+
+    It is the op's epsilon, or a scalar that is added or that bounds from below. A norm's may have become 0 in the file.
+    `known` are the function's constants.
+    """
+    keys = _GUARDED.get(operation.type, ("epsilon",))
+    held = [value for key in keys if (value := _held(operation.inputs.get(key, ()), known)) is not None]
+    found = [float(value.reshape(-1)[0]) for value in held if value.size == 1]
+    if operation.type in _MEANT:
+        found = found or [_MEANT[operation.type]]
+    else:
+        least = 0.0 if operation.type in _GUARDED else _ASKED_FOR
+        found = [number for number in found if number > least]
+    return next((number for number in found if number < FP16_MIN_NORMAL), None)
+
+
 def squares(function: Function) -> Mapping[str, tuple[Squares, ...]]:
     """For each value by name, the ops that sum its squares."""
     held = constants(function)
@@ -91,13 +113,8 @@ def _axes(operation: Operation, known: Mapping[str, Constant]) -> tuple[int, ...
 
 
 def _epsilon(operation: Operation, known: Mapping[str, Constant]) -> tuple[Risk, ...]:
-    """An epsilon, by that name or as the floor of a maximum, that half precision rounds or loses."""
-    bounds = [operation.inputs.get("epsilon", ())]
-    if operation.type == "maximum":
-        bounds += [operation.inputs.get("x", ()), operation.inputs.get("y", ())]
-    values = [held for bound in bounds if (held := _held(bound, known)) is not None and held.size == 1]
-    small = [float(held) for held in values if 0 < float(held) < FP16_MIN_NORMAL]
-    return tuple(Risk(kind="epsilon", value=value) for value in small)
+    lost = lost_epsilon(operation, known)
+    return () if lost is None else (Risk(kind="epsilon", value=lost),)
 
 
 def _infinite(operation: Operation, known: Mapping[str, Constant]) -> tuple[Risk, ...]:

@@ -7,18 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from swiftdeploy.mil.program import Binding, Operation
-from swiftdeploy.mil.risks import FP16_MAX, FP16_MIN_NORMAL
+from swiftdeploy.mil.risks import FP16_MAX, lost_epsilon
 from swiftdeploy.placement.rule import ANE_TRANSFORMERS, NE_RULES, Rule, each_op
 from swiftdeploy.placement.scope import Scope
 
 WIDE_NORM = 1800  # channels at which the difference was seen
 SQUARES = ("square", "reduce_sum_square", "reduce_l2_norm", "l2_norm")
 EXPONENTIALS = ("exp", "exp2", "softplus", "softplus_parametric", "reduce_log_sum_exp")
-# Where the epsilon is not written, Apple's op reference says which one is meant.
-EPSILONS = {"batch_norm": 1e-5, "instance_norm": 1e-5, "layer_norm": 1e-5, "l2_norm": 1e-6}
-# rsqrt and log come with a default below this where nobody asked for a guard.
-ASKED_FOR = 1e-11
-CLAMPS = ("add", "maximum", "clip")
 
 
 def negative_infinity(scope: Scope, operation: Operation) -> str:
@@ -32,16 +27,8 @@ def negative_infinity(scope: Scope, operation: Operation) -> str:
 
 def epsilon(scope: Scope, operation: Operation) -> str:
     """A guard against a division by zero that is too small to be one."""
-    if not _is_half(scope, operation):
-        return ""
-    if operation.type in EPSILONS:
-        found: tuple[float, ...] = scope.numbers(operation, "epsilon") or (EPSILONS[operation.type],)
-    elif operation.type in CLAMPS:
-        found = tuple(n for key in ("x", "y", "alpha") for n in _scalar(scope, operation, key) if n > 0)
-    else:
-        found = tuple(n for n in scope.numbers(operation, "epsilon") if n > ASKED_FOR)
-    small = [number for number in found if number < FP16_MIN_NORMAL]
-    return f"epsilon {small[0]:.3g}" if small else ""
+    lost = lost_epsilon(operation, scope.counter.constants)
+    return "" if lost is None or not _is_half(scope, operation) else f"epsilon {lost:.3g}"
 
 
 def square(scope: Scope, operation: Operation) -> str:
@@ -78,11 +65,6 @@ def activation_lowering(scope: Scope, operation: Operation) -> str:
 
 def _is_half(scope: Scope, operation: Operation) -> bool:
     return any(kind.dtype == "fp16" for _, kind in scope.moving(operation))
-
-
-def _scalar(scope: Scope, operation: Operation, key: str) -> tuple[float, ...]:
-    numbers = scope.numbers(operation, key)
-    return numbers if len(numbers) == 1 else ()
 
 
 def _given(operation: Operation) -> Iterator[tuple[str, Binding]]:

@@ -148,15 +148,31 @@ def test_a_layer_norm_squares_over_its_axes(save, axes):
     assert found["layer_norm"] == ({"squares": pytest.approx(largest)} if largest > 65504 else {})
 
 
-@pytest.mark.parametrize(("epsilon", "risky"), [(1e-12, True), (1e-5, True), (1e-4, False)])
+@pytest.mark.parametrize(("epsilon", "risky"), [(1e-10, True), (1e-5, True), (1e-4, False)])
 def test_an_epsilon_that_half_precision_loses(save, epsilon, risky):
     x = np.ones((1, 4), np.float32)
     for graph in (
         lambda mb, a: mb.rsqrt(x=a, epsilon=epsilon),
         lambda mb, a: mb.maximum(x=a, y=np.float32(epsilon)),
+        lambda mb, a: mb.add(x=np.float32(epsilon), y=a),
+        lambda mb, a: mb.clip(x=a, alpha=epsilon, beta=2.0),
+        lambda mb, a: mb.layer_norm(x=a, axes=[1], epsilon=epsilon),
     ):
         (found,) = risks_of(save(graph, [x]), [{"a": x}]).values()
         assert found == ({"epsilon": pytest.approx(epsilon)} if risky else {})
+
+
+def test_the_epsilon_that_nobody_asked_for_is_none(save):
+    """coremltools writes 1e-12 into every rsqrt, and 1e-45 into every log, that has none."""
+    x = np.ones((1, 4), np.float32)
+    for graph in (lambda mb, a: mb.rsqrt(x=a), lambda mb, a: mb.log(x=a), lambda mb, a: mb.add(x=a, y=np.float32(0))):
+        assert list(risks_of(save(graph, [x]), [{"a": x}]).values()) == [{}]
+
+
+def test_the_epsilon_that_is_meant_where_none_is_written(save):
+    x = np.ones((1, 4), np.float32)
+    (found,) = risks_of(save(lambda mb, a: mb.layer_norm(x=a, axes=[1]), [x]), [{"a": x}]).values()
+    assert found == {"epsilon": pytest.approx(1e-5)}
 
 
 def test_a_mask_of_the_most_negative_float_becomes_infinite(save):

@@ -140,10 +140,10 @@ def mutated_json(text: str, dice: random.Random) -> bytes:
     for _ in range(dice.choice((1, 1, 3))):
         plain = replaced(plain, dice)
     if isinstance(plain, dict) and "seal" in plain and dice.random() < 0.7:
-        from swiftdeploy.bundle import manifest
+        from swiftdeploy.seal import sealed
 
         with contextlib.suppress(ValueError, UnicodeEncodeError):
-            return manifest._sealed(plain).encode()
+            return sealed(plain).encode()
     return json.dumps(plain).encode("utf-8", "surrogatepass")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from swiftdeploy.errors import ArtifactError
 from swiftdeploy.report import ParityReport, Provenance, RewriteRecord, Verdict
+from swiftdeploy.seal import canonical, sealed
 from swiftdeploy.spec import TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
@@ -176,7 +177,10 @@ class Totals:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReport:
-    """A whole run. `tool` are the versions that ran; `config` and `baseline` are named as they were given."""
+    """A whole run. `tool` are the versions that ran; `config` and `baseline` are named as they were given.
+
+    `seal` is over the text of all else, and set by `encode_run`: a value made in code has none.
+    """
 
     schema: Literal[1]
     tool: Mapping[str, str]
@@ -185,6 +189,7 @@ class RunReport:
     baseline: str
     jobs: tuple[JobReport, ...]
     totals: Totals
+    seal: str = field(default="", compare=False)
 
     def job(self, name: str) -> JobReport | None:
         """The job of that name, None where the run had none."""
@@ -192,21 +197,30 @@ class RunReport:
 
 
 def encode_run(report: RunReport) -> str:
-    """The report's text: sorted keys, no NaN or infinity, one newline at the end."""
-    return json.dumps(to_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    """The report's canonical, sealed text."""
+    # Names of files may hold what UTF-8 cannot, and a seal is over bytes: what the file will hold is sealed.
+    text = canonical(to_plain(report)).encode("utf-8", "replace").decode()
+    return sealed(json.loads(text))
 
 
 def read_run(path: Path) -> RunReport:
-    """The report in a file, or in a folder's run.json. Raises ArtifactError where there is none, or it is damaged."""
+    """The report in a file, or in a folder's run.json.
+
+    Raises ArtifactError where there is none, where it is damaged, and where a figure in it was changed.
+    """
     file = path / REPORT_NAME if path.is_dir() else path
     try:
         if file.stat().st_size > SIZE_LIMIT:
             raise ValueError(f"{file.stat().st_size} bytes are more than a report has")
-        plain = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        plain = json.loads(text)
         version = plain.get("schema") if isinstance(plain, dict) else None
         if version != SCHEMA_VERSION or isinstance(version, bool):
             raise ValueError(f"schema {version!r}, this version reads {SCHEMA_VERSION}")
-        return from_plain(RunReport, plain)
+        report = from_plain(RunReport, plain)
+        if sealed(plain) != text:
+            raise ValueError("it was changed after it was written")
+        return report
     except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
         raise ArtifactError(f"{file} is no run's report: {reason[:300]}", hint="name the run.json of a run") from error

@@ -13,6 +13,7 @@ from typing import Literal
 
 from swiftdeploy.errors import ArtifactError
 from swiftdeploy.recipe import Recipe
+from swiftdeploy.seal import canonical
 from swiftdeploy.spec import from_plain, to_plain
 
 SCHEMA_VERSION = 1
@@ -106,7 +107,7 @@ class SearchReport:
 
 def text(report: SearchReport) -> str:
     """The document: the same report gives the same bytes."""
-    return json.dumps(to_plain(report), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return canonical(to_plain(report))
 
 
 def read_report(path: Path) -> SearchReport:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "swiftdeploy"
 LAYERS = {
     **dict.fromkeys(
-        ("errors", "precision", "quantization", "recipe", "spec", "report", "runs", "searches", "schema"), 0
+        ("errors", "precision", "quantization", "recipe", "spec", "report", "runs", "searches", "schema", "seal"), 0
     ),
     **dict.fromkeys(("config", "catalog", "console", "axis"), 0),
     **dict.fromkeys(("mil", "capture", "canonical", "scheduler", "aside"), 1),

@@ -117,6 +117,26 @@ def test_schema_and_codec_refuse_the_same(written, change):
     assert caught.value.exit_code == 7
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"top1": 1.0', '"top1": 1.5'), ('"bytes": 10,', '"bytes": 9,'), ("{\n", "{\n\n"), ('"seal": "b', '"seal": "c')],
+)
+def test_a_report_that_was_changed_is_found_out(written, old, new):
+    """As a baseline it would move every limit that is relative to it."""
+    text = written.read_text(encoding="utf-8")
+    assert old in text
+    written.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"run\.json is no run's report: it was changed after it was written"):
+        runs.read_run(written)
+
+
+def test_a_name_that_is_no_text_does_not_break_the_seal(tmp_path):
+    """A file's name may be any bytes, which Python holds as lone surrogates; the file holds question marks."""
+    named = dataclasses.replace(FAILED, checkpoint="w\udce4.pth")
+    (tmp_path / "run.json").write_text(runs.encode_run(dataclasses.replace(REPORT, jobs=(named,))), encoding="utf-8")
+    assert runs.read_run(tmp_path).jobs[0].checkpoint == "w?.pth"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 100_000, '{"schema": true}', "\ud800"])
 def test_what_is_no_report(tmp_path, text):
     (tmp_path / "run.json").write_bytes(text.encode("utf-8", "surrogatepass"))

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from swiftdeploy.bundle.bom import BOM_NAME, bill_of_materials
 from swiftdeploy.bundle.hashing import records
-from swiftdeploy.bundle.manifest import MANIFEST_NAME, SIZE_LIMIT, Manifest, canonical, encode
+from swiftdeploy.bundle.manifest import MANIFEST_NAME, SIZE_LIMIT, Manifest, encode
 from swiftdeploy.bundle.statement import STATEMENT_NAME, statement, subjects
 from swiftdeploy.bundle.sums import SUMS_NAME, differing, encode_sums
 from swiftdeploy.errors import ArtifactError
 from swiftdeploy.report import FileRecord
+from swiftdeploy.seal import canonical
 
 ENVELOPE_NAME = "provenance.intoto.dsse.json"
 VOUCHING = frozenset({MANIFEST_NAME, BOM_NAME, STATEMENT_NAME, ENVELOPE_NAME, SUMS_NAME})

@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from swiftdeploy.bundle.manifest import ArtifactRecord, Manifest, canonical
+from swiftdeploy.bundle.manifest import ArtifactRecord, Manifest
 from swiftdeploy.bundle.statement import package_url
 from swiftdeploy.report import FileRecord, Leg
+from swiftdeploy.seal import canonical
 from swiftdeploy.spec import TensorSpec
 
 BOM_NAME = "bom.cdx.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from swiftdeploy.report import (
     Provenance,
     RewriteRecord,
 )
+from swiftdeploy.seal import sealed
 from swiftdeploy.spec import InputKind, Metadata, Precision, Preprocessing, TargetName, TensorSpec, from_plain, to_plain
 
 SCHEMA_VERSION = 1
@@ -144,17 +144,7 @@ class Manifest:
 
 def encode(manifest: Manifest) -> str:
     """The manifest's canonical, sealed text."""
-    return _sealed(to_plain(manifest))
-
-
-def _sealed(plain: dict[str, Any]) -> str:
-    digest = hashlib.sha256(canonical({**plain, "seal": ""}).encode()).hexdigest()
-    return canonical({**plain, "seal": digest})
-
-
-def canonical(plain: dict[str, Any]) -> str:
-    """The one text of a JSON object: sorted keys, no NaN or infinity, one newline at the end."""
-    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return sealed(to_plain(manifest))
 
 
 def read_manifest(bundle: Path) -> Manifest:
@@ -176,7 +166,7 @@ def read_manifest(bundle: Path) -> Manifest:
             hint="use the swiftdeploy version that wrote the bundle, or export it again",
         )
     try:
-        if _sealed(plain) != text:
+        if sealed(plain) != text:
             raise _invalid(bundle, "it was changed after it was written")
         _validator().validate(plain)
         return from_plain(Manifest, plain)
@@ -196,13 +186,13 @@ def is_foreign(bundle: Path) -> bool:
             return False
         if plain.get("schema") != SCHEMA_VERSION:
             return True
-        sealed = _sealed(plain) == text
+        whole = sealed(plain) == text
     except (OSError, ValueError, RecursionError):
         return False
     try:
         read_manifest(bundle)
     except ArtifactError:
-        return sealed
+        return whole
     return False
 
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from swiftdeploy.bundle.attestations import ENVELOPE_NAME
-from swiftdeploy.bundle.manifest import SIZE_LIMIT, canonical
+from swiftdeploy.bundle.manifest import SIZE_LIMIT
 from swiftdeploy.bundle.statement import STATEMENT_NAME
 from swiftdeploy.errors import ArtifactError, UsageError, importing
+from swiftdeploy.seal import canonical
 
 with importing("signatures need the library cryptography", hint="pip install cryptography"):
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm

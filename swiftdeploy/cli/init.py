@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_codec
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
 from swiftdeploy.config import FILE_NAME, SCHEMA_FILE, Config, ModelEntry, parse_config, starter
 from swiftdeploy.errors import ConfigError, ModelError, UsageError
 from swiftdeploy.schema import load_schema
+from swiftdeploy.seal import canonical
 
 TARGETS, PRECISIONS = ["coreml", "onnx"], ["fp16", "fp32"]
 
@@ -131,8 +131,7 @@ def _digest(checkpoint: str) -> str | None:
 def _write(path: Path, text: str) -> None:
     from swiftdeploy.bundle import write_whole
 
-    schema = json_codec.dumps(load_schema("config/config"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_whole(path.with_name(SCHEMA_FILE), schema)
+    write_whole(path.with_name(SCHEMA_FILE), canonical(load_schema("config/config")))
     write_whole(path, text)
 
 

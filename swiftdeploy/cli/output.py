@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json as json_codec
 import sys
 from typing import Any
 
 from swiftdeploy import console
 from swiftdeploy.errors import EXIT_CODES, SwiftdeployError
+from swiftdeploy.seal import canonical
 from swiftdeploy.spec import to_plain
 
 printable = console.printable
@@ -25,8 +25,7 @@ def document(value: Any) -> None:
 
 def text(value: Any) -> str:
     """A value as one JSON document."""
-    plain = to_plain(value)
-    return json_codec.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return canonical(to_plain(value))
 
 
 def bug(error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 from swiftdeploy.cli.table import table_of
 from swiftdeploy.config import FILE_NAME, Config, bytes_of, read_config
 from swiftdeploy.errors import UsageError, worst_code
-from swiftdeploy.runs import JobReport, RunReport
+from swiftdeploy.runs import JobReport, RunReport, encode_run
 
 MARKS = {
     "passed": "[green]passed[/green]",
@@ -85,7 +86,7 @@ def run(
     )
     report = run_all(config, options)
     if json:
-        output.document(report)
+        sys.stdout.write(encode_run(report))  # the very text of run.json
     else:
         _show(report)
     if os.environ.get("GITHUB_ACTIONS") == "true":

@@ -10,7 +10,6 @@ An entry is filled aside and renamed. It is believed only once every byte of it 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -18,13 +17,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from swiftdeploy import bundle
 from swiftdeploy.errors import ArtifactError, SwiftdeployError
 from swiftdeploy.matrix.fingerprint import difference
 from swiftdeploy.report import ParityReport
 from swiftdeploy.runs import Accuracy
+from swiftdeploy.seal import sealed
 from swiftdeploy.spec import from_plain, to_plain
 
 VERSION = 1
@@ -151,7 +151,7 @@ def adding(cache: Cache, key: str) -> Iterator[Path]:
 
 def describe(made_at: Path, entry: Entry) -> None:
     """Write the entry of the bundle that was made at the path which `adding` gave."""
-    made_at.with_name(ENTRY_NAME).write_text(_sealed(to_plain(entry)), encoding="utf-8")
+    made_at.with_name(ENTRY_NAME).write_text(sealed(to_plain(entry)), encoding="utf-8")
 
 
 def bundle_of(cache: Cache, key: str) -> Path:
@@ -237,21 +237,12 @@ def _read(place: Path) -> Entry:
             raise ValueError("it is no entry")
         text = path.read_text(encoding="utf-8")
         plain = json.loads(text)
-        if not isinstance(plain, dict) or _sealed(plain) != text:
+        if not isinstance(plain, dict) or sealed(plain) != text:
             raise ValueError("it was changed")
         return from_plain(Entry, plain)
     except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
         raise ArtifactError(f"{ENTRY_NAME}: {reason}", hint="it will be made anew") from error
-
-
-def _sealed(plain: dict[str, Any]) -> str:
-    digest = hashlib.sha256(_canonical({**plain, "seal": ""}).encode()).hexdigest()
-    return _canonical({**plain, "seal": digest})
-
-
-def _canonical(plain: dict[str, Any]) -> str:
-    return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _listed(cache: Cache, place: Path, *, verify: bool) -> Listed:

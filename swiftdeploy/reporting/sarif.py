@@ -7,7 +7,6 @@ configuration, where it is named by a relative path.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ from swiftdeploy.report import Finding, Hit
 from swiftdeploy.reporting.placed import Placed, placed
 from swiftdeploy.reporting.text import visible
 from swiftdeploy.runs import RunReport
+from swiftdeploy.seal import canonical
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 VERSION = "2.1.0"
@@ -50,7 +50,7 @@ def sarif_json(report: RunReport) -> str:
         ],
     }
     document = {"$schema": SCHEMA, "version": VERSION, "runs": [run]}
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return canonical(document)
 
 
 def _rules(found: tuple[Placed, ...]) -> dict[str, Finding]:

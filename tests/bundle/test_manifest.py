@@ -11,6 +11,7 @@ import pytest
 from swiftdeploy import bundle
 from swiftdeploy.bundle import manifest as module
 from swiftdeploy.schema import load_schema
+from swiftdeploy.seal import sealed
 from swiftdeploy.spec import from_plain, to_plain
 
 BOMB = "[" * 200_000 + "]" * 200_000
@@ -186,7 +187,7 @@ def test_another_versions_manifest_is_told_from_a_damaged_one(tiny):
         {**plain, "of tomorrow": 1},
         {key: plain[key] for key in plain if key != "golden"},
     ):
-        path.write_text(module._sealed(other))
+        path.write_text(sealed(other))
         assert bundle.is_foreign(tiny)
     for damaged in (text.replace("trained", "tramed"), text[:-9], "[]", "", "[" * 10**5):
         path.write_text(damaged)

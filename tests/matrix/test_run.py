@@ -23,6 +23,7 @@ from swiftdeploy.matrix.publish import check_published, publish
 from swiftdeploy.matrix.run import RunOptions, run
 from swiftdeploy.runs import read_run
 from swiftdeploy.schema import load_schema
+from swiftdeploy.seal import sealed
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -309,7 +310,7 @@ def test_a_bundle_of_another_version_is_replaced(project, options):
     before = tree(place)
     for change in ({"schema": 2}, {"a field of tomorrow": 1}):
         plain = json.loads((place / "manifest.json").read_text())
-        (place / "manifest.json").write_text(bundle.manifest._sealed({**plain, **change}))
+        (place / "manifest.json").write_text(sealed({**plain, **change}))
         assert run(config, options()).jobs[0].status == "cached"
         assert tree(place) == before
 

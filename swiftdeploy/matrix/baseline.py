@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swiftdeploy.bundle import MANIFEST_NAME, read_bundle
 from swiftdeploy.config import Config, ModelEntry
 from swiftdeploy.errors import ArtifactError, ConfigError
-from swiftdeploy.matrix.summary import summary_of
-from swiftdeploy.runs import REPORT_NAME, BundleSummary, RunReport, read_run
+from swiftdeploy.matrix.earlier import earlier, is_bundle, names_at, read_earlier, report_at
+from swiftdeploy.runs import REPORT_NAME, BundleSummary, RunReport
 
 
 class Baselines:
@@ -16,7 +15,7 @@ class Baselines:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._reports: dict[Path, RunReport] = {}
+        self._reports: dict[Path, RunReport | None] = {}
 
     def of(self, name: str, model: ModelEntry) -> BundleSummary | None:
         """The baseline of one model; None where none is named, or where it does not have that model yet.
@@ -34,24 +33,21 @@ class Baselines:
             ) from error
 
     def _found(self, path: Path, name: str, given: str) -> BundleSummary | None:
-        if (path / MANIFEST_NAME).is_file():
-            return summary_of(read_bundle(path))
-        if path.is_file() or (path / REPORT_NAME).is_file():
-            job = self._report(path).job(name)
-            return job.summary if job is not None else None
-        if (path / name / MANIFEST_NAME).is_file():
-            return summary_of(read_bundle(path / name))
-        if path.is_dir():
-            if any(path.glob(f"*/{MANIFEST_NAME}")):
-                return None
+        if not path.exists():
+            raise ConfigError(
+                f"the baseline {given} is not there", hint="fetch the last release, or leave the baseline out at first"
+            )
+        if is_bundle(path):
+            return read_earlier(path).summary
+        report = self._report(path)
+        if report is None and not names_at(path, None):
             raise ArtifactError(
                 f"it holds neither {REPORT_NAME} nor a bundle", hint="name a run, a bundle, or a folder"
             )
-        raise ConfigError(
-            f"the baseline {given} is not there", hint="fetch the last release, or leave the baseline out at first"
-        )
+        found = earlier(path, name, report)
+        return found.summary if found is not None else None
 
-    def _report(self, path: Path) -> RunReport:
+    def _report(self, path: Path) -> RunReport | None:
         if path not in self._reports:
-            self._reports[path] = read_run(path)
+            self._reports[path] = report_at(path)
         return self._reports[path]

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from swiftdeploy import console
-from swiftdeploy.bundle import MANIFEST_NAME, read_bundle
 from swiftdeploy.errors import UsageError
-from swiftdeploy.matrix.summary import summary_of
+from swiftdeploy.matrix.earlier import Earlier, earlier, is_bundle, names_at, read_earlier, report_at
 from swiftdeploy.pipeline.contents import WeightsDifference, ops_difference, weights_difference
 from swiftdeploy.report import ParityReport
-from swiftdeploy.runs import REPORT_NAME, ArtifactSummary, BundleSummary, read_run
+from swiftdeploy.runs import REPORT_NAME, ArtifactSummary, BundleSummary
 
 Kind = Literal["size", "psnr", "agreement", "accuracy", "latency"]
 Value = float | Literal["equal"] | None  # "equal": the same to the bit, for PSNR; None: not recorded
@@ -73,21 +72,13 @@ class Difference:
         return not (self.only_a or self.only_b) and all(bundle.identical for bundle in self.bundles)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Item:
-    """A bundle's facts and, where its files lie at hand, their folder."""
-
-    summary: BundleSummary
-    folder: Path | None = None
-
-
 def diff(a: Path, b: Path) -> Difference:
     """The difference from `a` to `b`: each a bundle, a folder of bundles, or a run's report.
 
     Two single bundles are compared whatever they are called, others by name. Raises ArtifactError for a side that does
     not verify, UsageError for one that is none of these.
     """
-    one, two = _side(a), _side(b)
+    one, two = _read(a), _read(b)
     if len(one) == len(two) == 1:
         two = dict(zip(one, two.values(), strict=True))
     return Difference(
@@ -99,24 +90,23 @@ def diff(a: Path, b: Path) -> Difference:
     )
 
 
-def _side(path: Path) -> dict[str, _Item]:
-    """Every bundle at `path` by name."""
-    if (path / MANIFEST_NAME).is_file():
-        return {path.resolve().name: _bundle(path)}
-    if path.is_file() or (path / REPORT_NAME).is_file():
-        return {job.name: _Item(summary=job.summary) for job in read_run(path).jobs if job.summary is not None}
-    found = sorted(manifest.parent for manifest in path.glob(f"[!.]*/{MANIFEST_NAME}"))
-    if not found:
-        raise UsageError(f"{path} holds no bundle", hint=f"name a bundle, a folder of bundles, or a {REPORT_NAME}")
-    return {folder.name: _bundle(folder) for folder in found}
-
-
-def _bundle(path: Path) -> _Item:
+def _read(path: Path) -> dict[str, Earlier]:
     with console.step(f"reading {path}"):
-        return _Item(summary=summary_of(read_bundle(path)), folder=path)
+        return _side(path)
 
 
-def _bundles(name: str, a: _Item, b: _Item) -> BundleDifference:
+def _side(path: Path) -> dict[str, Earlier]:
+    """Every bundle at `path` by name."""
+    if is_bundle(path):
+        return {path.resolve().name: read_earlier(path)}
+    report = report_at(path)
+    names = names_at(path, report)
+    if report is None and not names:
+        raise UsageError(f"{path} holds no bundle", hint=f"name a bundle, a folder of bundles, or a {REPORT_NAME}")
+    return {name: found for name in names if (found := earlier(path, name, report)) is not None}
+
+
+def _bundles(name: str, a: Earlier, b: Earlier) -> BundleDifference:
     pairs = list(_pairs(a.summary.artifacts, b.summary.artifacts))
     matched_a, matched_b = {one.path for one, _ in pairs}, {two.path for _, two in pairs}
     return BundleDifference(
@@ -148,7 +138,7 @@ def _kind(artifact: ArtifactSummary) -> tuple[str, str, str]:
     return artifact.target, artifact.precision, Path(artifact.path).suffix
 
 
-def _artifact(one: ArtifactSummary, two: ArtifactSummary, a: _Item, b: _Item) -> ArtifactDifference:
+def _artifact(one: ArtifactSummary, two: ArtifactSummary, a: Earlier, b: Earlier) -> ArtifactDifference:
     weights = None
     if a.folder is not None and b.folder is not None:
         with console.step(f"comparing {one.path}"):

@@ -90,7 +90,7 @@ def _weights(artifact: ArtifactDifference, limits: Limits) -> Iterator[str]:
     if artifact.identical or (limits.weights_l2 is None and "weights" not in limits.changes):
         return
     if found is None:
-        yield "its weights cannot be compared"
+        yield "its weights cannot be compared: a report has none, the bundles beside it have"
     elif found.only_a or found.only_b:
         yield f"tensors came or went, first {(*found.only_a, *found.only_b)[0]}"
     elif "weights" in limits.changes and found.changed:

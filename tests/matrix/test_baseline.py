@@ -53,6 +53,21 @@ def test_a_models_own_baseline_wins(project, tmp_path):
     assert set(baselines(project('baseline = "nowhere"', "a", a='baseline = "elsewhere"'))) == {"a"}
 
 
+@pytest.mark.parametrize("given", ["old", "old/a"])
+def test_a_byte_that_changed_in_a_bundle_is_found_beside_its_report_as_well(project, tmp_path, given):
+    (tmp_path / "old" / "a" / "tiny-fp32.onnx").write_text("tampered")
+    with pytest.raises(ArtifactError, match=r"changed tiny-fp32\.onnx"):
+        baselines(project(f'baseline = "{given}"', "a"))
+    assert set(baselines(project('baseline = "old/run.json"', "a"))) == {"a"}  # the report's own figures are as written
+
+
+def test_a_bundle_of_which_the_last_report_does_not_speak(project, tmp_path):
+    """`run b` alone rewrites the report; the bundle of a lies there as before."""
+    run(project('output = "old"', "a", "b"), RunOptions(only=("b",)))
+    assert [job.name for job in read_run(tmp_path / "old").jobs] == ["b"]
+    assert set(baselines(project('baseline = "old"', "a", "b"))) == {"a", "b"}
+
+
 def test_without_one_there_is_none(project):
     assert baselines(project("", "a")) == {}
 
@@ -71,7 +86,7 @@ def test_what_is_none(project, tmp_path):
 def test_one_report_is_read_once_for_all_models(project, monkeypatch):
     config = project('baseline = "old"', "a", "b")
     read = []
-    monkeypatch.setattr("swiftdeploy.matrix.baseline.read_run", lambda path: read.append(path) or read_run(path))
+    monkeypatch.setattr("swiftdeploy.matrix.earlier.read_run", lambda path: read.append(path) or read_run(path))
     assert set(baselines(config)) == {"a"}
     assert len(read) == 1
 

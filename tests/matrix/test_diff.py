@@ -137,6 +137,44 @@ def test_runs(digits_bundle, tmp_path):
     assert diff(tmp_path / "a", digits_bundle).bundles[0].artifacts[0].identical
 
 
+def folder_of(tmp_path, name, files, summary):
+    """A run's folder with one bundle, called digits as its job, and a report beside it."""
+    shutil.copytree(files, tmp_path / name / "digits")
+    (tmp_path / name / "run.json").write_text(encode_run(run(summary)))
+    return tmp_path / name
+
+
+def test_a_report_says_nothing_about_bytes_that_changed_beside_it(digits_bundle, tmp_path):
+    summary = summary_of(bundle.read_bundle(digits_bundle))
+    a, b = (folder_of(tmp_path, name, digits_bundle, summary) for name in "ab")
+    assert diff(a, b).identical
+    assert of(diff(a, b), ONNX).weights.same
+    with (b / "digits" / ONNX).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ArtifactError, match="changed"):
+        diff(a, b)
+    (b / "digits" / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match="missing"):
+        diff(a, b)
+    shutil.rmtree(b / "digits")
+    assert of(diff(a, b), ONNX).weights is None  # a report by itself has figures, and no weights
+
+
+def test_what_a_report_measured_is_of_the_artifacts_that_it_names(digits_bundle, digits_copy, refit, tmp_path):
+    accuracy = (Accuracy(artifact=ONNX, images=360, top1=1.0, top5=None),)
+    summary = dataclasses.replace(summary_of(bundle.read_bundle(digits_bundle)), accuracy=accuracy)
+    scaled(digits_copy / ONNX, 1.25)
+    refit(digits_copy)
+    a, same, other = (
+        folder_of(tmp_path, name, files, summary)
+        for name, files in (("a", digits_bundle), ("same", digits_bundle), ("other", digits_copy))
+    )
+    expected = {same: [(1.0, 1.0)], other: [(1.0, None)]}
+    for b, figures in expected.items():
+        assert [(f.a, f.b) for f in of(diff(a, b), ONNX).figures if f.kind == "accuracy"] == figures
+    assert of(diff(a, other), ONNX).weights.changed == 1
+
+
 def run(summary):
     job = JobReport(
         name="digits",

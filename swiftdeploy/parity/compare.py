@@ -79,7 +79,8 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     """Whether each expected float tensor is in the artifact, rounded once to its stored dtype, and nothing else is.
 
     Converters rename, transpose and merge equal tensors, so a tensor counts as found under its own name, or anywhere
-    with the same values (then also in another layout). Single numbers are left to the outputs.
+    with the same values (then also in another layout). Single numbers are left to the outputs, and so are tensors of
+    ones or zeros: converters write and drop them, as the gain and shift of a norm that has none of its own.
     """
     present = {name: value for name, value in stored.items() if _weighty(value)}
     with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
@@ -96,7 +97,7 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
     strays = [
         f"{name}: the module has no such tensor"
         for name, value in present.items()
-        if name not in wanted and _fingerprint(value) not in known
+        if name not in wanted and not _neutral(value) and _fingerprint(value) not in known
     ]
     return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(problems + strays))
 
@@ -182,7 +183,7 @@ def _fingerprint(value: NDArray[Any]) -> bytes:
 
 
 def _neutral(value: NDArray[Any]) -> bool:
-    """All 1 or all 0, as an untrained norm's gain and shift: converters drop it with its product or sum."""
+    """All 1 or all 0: a product or sum with it changes nothing."""
     return bool((value == 1).all() or (value == 0).all())
 
 

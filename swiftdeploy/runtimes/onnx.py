@@ -53,12 +53,16 @@ class OnnxModel:
         return [(name, op, value) for (name, op), value in zip(made, answers, strict=True)]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Every float initializer, by name; empty for an .ort file, whose weights only its runtime reads."""
+        """Every float initializer, by name; empty for an .ort file, whose weights only its runtime reads.
+
+        Numbers that say how an op works, not what it was taught (a Resize's scales), are none.
+        """
         if self.path.suffix == ".ort":
             return {}
         model = _parse(self.path)
         found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        return {name: value for name, value in found.items() if value.dtype.kind == "f"}
+        settings = {name for node in model.graph.node if node.op_type == "Resize" for name in node.input[1:]}
+        return {name: value for name, value in found.items() if value.dtype.kind == "f" and name not in settings}
 
     def op_counts(self) -> dict[str, int]:
         """How many nodes of each type the main graph holds; empty for an .ort file."""

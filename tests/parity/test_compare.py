@@ -223,8 +223,14 @@ def test_a_missing_tensor_is_named(module_weights):
     assert found.problems == ("a_weight: no tensor of the artifact has these values",)
 
 
+@pytest.mark.parametrize(("value", "stray"), [(1, False), (0, False), (2, True)])
+def test_what_a_converter_writes_that_changes_nothing_is_no_stray(module_weights, value, stray):
+    artifact = stored(module_weights, other=np.full(5, value, np.float16))
+    assert bool(compare.weights(module_weights, artifact, precision="fp16").problems) == stray
+
+
 def test_a_stray_tensor_is_named(module_weights):
-    artifact = stored(module_weights, other=np.ones(5, np.float16))
+    artifact = stored(module_weights, other=np.arange(5, dtype=np.float16))
     found = compare.weights(module_weights, artifact, precision="fp16")
     assert found.problems == ("other: the module has no such tensor",)
 

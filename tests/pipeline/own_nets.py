@@ -1,0 +1,61 @@
+"""Networks as users bring them, of layers that converters write with constants of their own. Copied beside a test."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Around(nn.Module):
+    """A stem, the layer in question, and a head."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 24, 3, 2, 1)
+        self.layer = layer
+        self.head = nn.Linear(24, 10)
+        for parameter in layer.parameters():  # trained norms have gains and shifts
+            nn.init.normal_(parameter, 1.0, 0.3)
+
+    def forward(self, x):
+        return self.head(F.silu(self.layer(self.stem(x))).mean((2, 3)))
+
+
+class Called(nn.Module):
+    """A function as a layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def groups():
+    return Around(nn.GroupNorm(4, 24))
+
+
+def group():
+    return Around(nn.GroupNorm(1, 24))
+
+
+def instance():
+    return Around(nn.InstanceNorm2d(24))
+
+
+def instance_affine():
+    return Around(nn.InstanceNorm2d(24, affine=True))
+
+
+def layer_norm_bare():
+    return Around(Called(lambda x: F.layer_norm(x, x.shape[1:])))
+
+
+def upsampled():
+    return Around(Called(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")))
+
+
+def scaled():
+    """A constant of the network itself, which is a weight as any other."""
+    gain = torch.linspace(0.5, 2, 24).reshape(1, 24, 1, 1)
+    return Around(Called(lambda x: x * gain))

@@ -1,0 +1,74 @@
+"""A user's own network passes all legs in both targets, whatever constants the converters add. onnx itself is the
+oracle for what stands in the file."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from swiftdeploy.errors import ParityError
+from swiftdeploy.pipeline import export as module
+from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.request import ExportRequest
+from swiftdeploy.spec import ExportOptions
+
+NETS = ("groups", "group", "instance", "instance_affine", "layer_norm_bare", "upsampled", "scaled")
+
+
+@pytest.fixture
+def exported(tmp_path, monkeypatch):
+    """exported(net, **options) -> the result; the networks are imported under a name of this test's own."""
+    shutil.copy(Path(__file__).with_name("own_nets.py"), tmp_path / "own_nets_here.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(net, **options):
+        return export(
+            ExportRequest(
+                model=f"own_nets_here:{net}",
+                untrained=0,
+                destination=tmp_path / net,
+                options=ExportOptions(**{"input_size": (32, 32), **options}),
+            )
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_every_leg_passes_in_both_targets(exported, net):
+    result = exported(net, targets=("coreml", "onnx"), precisions=("fp16", "fp32"))
+    verdicts = {a.path: [leg.verdict for leg in a.parity.legs] for a in result.manifest.artifacts}
+    assert verdicts == dict.fromkeys(verdicts, ["pass"] * 3)
+    assert len(verdicts) == 4
+
+
+def test_the_files_do_hold_constants_of_the_exporter(exported):
+    """Without them the test above would show nothing."""
+    held = {}
+    for net in ("groups", "upsampled"):
+        bundle = exported(net, targets=("onnx",), precisions=("fp32",)).bundle
+        graph = onnx.load(bundle / f"{net}-fp32.onnx").graph
+        tensors = [numpy_helper.to_array(tensor) for tensor in graph.initializer]
+        held[net] = [tensor.tolist() for tensor in tensors if tensor.dtype == np.float32 and tensor.shape == (4,)]
+    assert held == {"groups": [[1.0] * 4, [0.0] * 4], "upsampled": [[1.0, 1.0, 2.0, 2.0]]}
+
+
+def test_a_foreign_tensor_in_such_a_file_is_refused(exported, monkeypatch):
+    """The scales of a Resize are no weights; the same numbers as the factor of a product would be."""
+    original = module.convert
+
+    def add(*arguments, **options):
+        answer = original(*arguments, **options)
+        for path in Path.cwd().rglob("*.onnx"):
+            model = onnx.load(path)
+            model.graph.initializer.append(numpy_helper.from_array(np.float32([1, 1, 2, 2]), "foreign"))
+            onnx.save(model, path)
+        return answer
+
+    monkeypatch.setattr(module, "convert", add)
+    with pytest.raises(ParityError, match="foreign: the module has no such tensor"):
+        exported("upsampled", targets=("onnx",), precisions=("fp32",))

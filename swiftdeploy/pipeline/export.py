@@ -33,7 +33,11 @@ from swiftdeploy.spec import Precision, TargetName, to_plain
 
 GOLDEN_INPUTS, GOLDEN_OUTPUTS = "golden/inputs.safetensors", "golden/outputs.safetensors"
 LABELS_FILE = "labels.txt"
-REFUSED = "nothing was written; where fp16 is the cause, --precision fp32 passes"
+# By the precision that an artifact computes in.
+REFUSED = {
+    "fp16": "nothing was written; where fp16 is the cause, --precision fp32 passes",
+    "fp32": "nothing was written; a module that branches on its data is traced as one branch, else report it as a bug",
+}
 
 
 class _Clock:
@@ -153,7 +157,7 @@ def _artifact(
                 paths[0], pair.real, twin, pair.stress, precision=precision, subject=paths[0].name
             )
             shutil.rmtree(twin_folder)
-        refuse(paths[0].name, report, hint=REFUSED)
+        refuse(paths[0].name, report, hint=REFUSED[parse(precision).compute])
     return [_record(path, subject, target=target, precision=precision, report=report) for path in paths]
 
 

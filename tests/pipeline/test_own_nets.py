@@ -70,5 +70,7 @@ def test_a_foreign_tensor_in_such_a_file_is_refused(exported, monkeypatch):
         return answer
 
     monkeypatch.setattr(module, "convert", add)
-    with pytest.raises(ParityError, match="foreign: the module has no such tensor"):
-        exported("upsampled", targets=("onnx",), precisions=("fp32",))
+    for precision, hint in (("fp32", "else report it as a bug"), ("fp16", "--precision fp32 passes")):
+        with pytest.raises(ParityError, match="foreign: the module has no such tensor") as caught:
+            exported("upsampled", targets=("onnx",), precisions=(precision,))
+        assert hint in caught.value.hint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swiftdeploy import bundle, catalog, console
 from swiftdeploy.config import Config, ModelEntry, options_of
-from swiftdeploy.errors import CheckpointError, SwiftdeployError, UsageError
+from swiftdeploy.errors import CheckpointError, ConfigError, SwiftdeployError, UsageError
 from swiftdeploy.matrix import cache, memory
 from swiftdeploy.matrix.baseline import Baselines
 from swiftdeploy.matrix.cache import Cache, Entry
@@ -85,6 +85,7 @@ def _planned(config: Config, name: str, model: ModelEntry, store: Cache | None, 
     try:
         bundle.check_destination(request.destination, force=True)
         check_published(request.destination)
+        _check_results(config, model)
         parts = fingerprint(request, folder=config.folder, judged_on=bare.judged_on)
         check_pin(request, model.sha256, config.name)
         job = _keyed(bare, parts, store)
@@ -131,6 +132,16 @@ def check_pin(request: ExportRequest, pinned: str | None, file: str) -> None:
         raise CheckpointError(
             f"{Path(request.checkpoint).name} has sha256 {found[:16]}…, and {file} pins {pinned[:16]}…",
             hint="restore the file, or change sha256 where the new weights are meant",
+        )
+
+
+def _check_results(config: Config, model: ModelEntry) -> None:
+    """Raise ConfigError where the results of a device that a budget judges by are not there."""
+    results = model.budgets.latency.results if model.budgets.latency is not None else None
+    if results is not None and not Path(str(config.path(results))).exists():
+        raise ConfigError(
+            f"the results {results} of budgets.latency are not there",
+            hint="fetch them from the device, or leave the budget out until there are some",
         )
 
 

@@ -117,6 +117,15 @@ def test_a_baseline_that_is_not_there(cli, project):
     assert cli("run").code == 7
 
 
+def test_results_of_a_device_that_are_not_there(cli, project):
+    path = project / "swiftdeploy.toml"
+    path.write_text(path.read_text() + '\n[budgets]\nlatency = { max_ms = 1.5, results = "phone" }\n')
+    assert "cannot begin: the results phone of budgets.latency are not there" in cli("run", "--dry-run").out
+    answer = cli("run", "--json")
+    assert answer.code == 3
+    assert {job["failure"]["stage"] for job in answer.document["jobs"]} == {"plan"}
+
+
 def test_reports_name_the_configuration_as_it_was_given(cli, project):
     (project / "ci").mkdir()
     for name in ("swiftdeploy.toml", "a.pth", "b.pth"):

@@ -57,10 +57,12 @@ def verify(
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     if preprocessing and (checkpoint is None or rebuild):
         raise UsageError("--preprocessing compares with training's", hint="give --checkpoint, and no --rebuild")
-    if rebuild and attention is not None:
-        raise UsageError("a rebuild takes the attention from the bundle", hint="leave --attention out")
+    given = {"--model": model, "--attention": attention, "--images": images, "--calibration": calibration}
+    _refuse_unused([name for name, value in given.items() if value is not None], checkpoint, rebuild=rebuild)
     targets = [(path, checkpoint)] if path is not None else _from_config(checkpoint, rebuild=rebuild)
     signers = _signers(targets, signature) if signature is not None else []
+    if rebuild:
+        _refuse_unrecorded(targets, images, calibration)
     rebuilt = [_rebuild(each, weights, model, images, calibration) for each, weights in targets] if rebuild else []
     from swiftdeploy.pipeline import verify as check
 
@@ -81,10 +83,30 @@ def verify(
     _show(results, signers, rebuilt, json=json)
 
 
+def _refuse_unused(given: list[str], checkpoint: str | None, *, rebuild: bool) -> None:
+    """An option that nothing looks at would pass for a check that was made."""
+    if rebuild:
+        if "--attention" in given:
+            raise UsageError("a rebuild takes the attention from the bundle", hint="leave --attention out")
+    elif "--calibration" in given:
+        raise UsageError("--calibration is what a rebuild measures ranges on", hint="give --rebuild, or leave it out")
+    elif given and checkpoint is None:
+        raise UsageError(
+            f"{given[0]} says how to look at a checkpoint, and none is given",
+            hint=f"give --checkpoint, or leave {given[0]} out",
+        )
+
+
 def _signers(targets: list[tuple[Path, str | None]], key: Path) -> list[str]:
     from swiftdeploy.pipeline import signing
 
     return [signing.verify_signature(path, key) for path, _ in targets]
+
+
+def _refuse_unrecorded(targets: list[tuple[Path, str | None]], images: Path | None, calibration: Path | None) -> None:
+    from swiftdeploy.pipeline.rebuild import check_pictures
+
+    check_pictures([path for path, _ in targets], images=images, calibration=calibration)
 
 
 def _rebuild(

@@ -22,6 +22,7 @@ from swiftdeploy.bundle import (
     attest,
     payload_records,
     read_bundle,
+    read_manifest,
     records,
     tree_digest,
 )
@@ -79,6 +80,21 @@ def rebuild(
         files = len(records(request.destination))
     source = bundle.manifest.provenance.source
     return Rebuild(path=path, files=files, checkpoint=source, taken_over=taken_over)
+
+
+def check_pictures(paths: Sequence[Path], *, images: Path | None, calibration: Path | None) -> None:
+    """Refuse images that no rebuild of the bundles at `paths` would look at.
+
+    Raises UsageError where none was exported with such, ArtifactError for a manifest that cannot be read.
+    """
+    recipes = [read_manifest(path).recipe for path in paths]
+    for option, given, recorded in (
+        ("--images", images, [recipe.images for recipe in recipes]),
+        ("--calibration", calibration, [recipe.calibration for recipe in recipes]),
+    ):
+        if given is not None and not any(recorded):
+            names = ", ".join(path.name for path in paths)
+            raise UsageError(f"{names}: exported without {option}", hint=f"leave {option} out")
 
 
 def _weights(bundle: Bundle, given: str | None) -> str | None:

@@ -144,6 +144,27 @@ def test_rebuild(cli, made, copy, digits):
     assert "--checkpoint" in missing.err
 
 
+@pytest.mark.parametrize(
+    ("given", "fact", "hint"),
+    [
+        (("-m", "swiftformer_xs"), "--model says how to look at a checkpoint", "give --checkpoint"),
+        (("--attention", "sum"), "--attention says how to look at a checkpoint", "give --checkpoint"),
+        (("--images", "nope"), "--images says how to look at a checkpoint", "give --checkpoint"),
+        (("--calibration", "nope"), "--calibration is what a rebuild measures ranges on", "give --rebuild"),
+        (("--calibration", "nope", "--checkpoint", "w.pth"), "--calibration is what a rebuild", "give --rebuild"),
+        (("--rebuild", "--attention", "sum"), "takes the attention from the bundle", "leave --attention out"),
+        (("--rebuild", "--images", "nope"), "swiftformer_digits: exported without --images", "leave --images out"),
+        (("--rebuild", "--calibration", "nope"), "exported without --calibration", "leave --calibration out"),
+    ],
+)
+def test_verify_ignores_no_option(cli, made, given, fact, hint):
+    """What nothing looks at would read like a check that passed."""
+    answer = cli("verify", made[0], *given)
+    assert (answer.code, answer.out) == (2, "")
+    assert fact in answer.err
+    assert hint in answer.err
+
+
 def test_a_rebuild_takes_the_checkpoint_of_the_configuration(cli, copy, digits, tmp_path, monkeypatch):
     (tmp_path / "swiftdeploy.toml").write_text(
         'output = "."\n[models.digits]\nmodel = "swiftformer_digits"\ncheckpoint = "w/swiftformer_digits.pth"\n'

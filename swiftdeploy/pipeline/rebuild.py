@@ -1,7 +1,7 @@
 """Make a bundle again from what it records, and compare every byte.
 
-What was added after the export (device results, a signature) is added to the new one too, so that nothing is left out
-of the comparison; only an .ort file, which ONNX Runtime orders differently each time, is taken over as it is.
+What no export gives twice is taken over as it is, and named: device results and a signature, which came later, and an
+.ort file, which ONNX Runtime orders differently each time. What is written about them is made again and compared.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ _FOLLOWING = ("files", "seal", "tree_sha256")  # what any other difference chang
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rebuild:
-    """A bundle that was made again with the same bytes. `taken_over` were not compared: no run gives them twice."""
+    """A bundle that was made again: `files` of it have the same bytes.
+
+    `taken_over` were copied from the bundle itself, and so not compared: no run gives them twice.
+    """
 
     path: Path
     files: int
@@ -77,7 +80,7 @@ def rebuild(
         taken_over = _add_later(bundle, request.destination, made)
         again = read_bundle(request.destination)
         _compare(bundle, again)
-        files = len(records(request.destination))
+        files = len(records(request.destination)) - len(taken_over)
     source = bundle.manifest.provenance.source
     return Rebuild(path=path, files=files, checkpoint=source, taken_over=taken_over)
 
@@ -148,11 +151,11 @@ def _under_its_name(found: str, bundle: Bundle, scratch: Path) -> str:
 def _add_later(bundle: Bundle, folder: Path, made: Manifest) -> tuple[str, ...]:
     """Bring into the new bundle what the old one gained after its export; the names of what was taken over."""
     unstable = {a.path: a for a in bundle.manifest.artifacts if a.path.endswith(".ort")}
-    names = [*unstable, *(record.path for record in bundle.manifest.device)]
-    for name in (*names, ENVELOPE_NAME):
-        if bundle.file(name).is_file():
-            (folder / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(bundle.file(name), folder / name)
+    names = [*unstable, *(record.path for record in bundle.manifest.device), ENVELOPE_NAME]
+    taken_over = tuple(name for name in names if bundle.file(name).is_file())
+    for name in taken_over:
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(bundle.file(name), folder / name)
     files = payload_records(folder)
     manifest = dataclasses.replace(
         made,
@@ -162,7 +165,7 @@ def _add_later(bundle: Bundle, folder: Path, made: Manifest) -> tuple[str, ...]:
         tree_sha256=tree_digest(files),
     )
     attest(folder, manifest)
-    return tuple(unstable)
+    return taken_over
 
 
 def _compare(old: Bundle, new: Bundle) -> None:

@@ -39,6 +39,8 @@ def bench(
 
     from swiftdeploy.pipeline import bench as pipeline
 
+    if out is not None:
+        pipeline.check_result(out)
     plan = replace(pipeline.DEFAULT, rounds=rounds, predictions_per_round=predictions)
     found = pipeline.bench(bundle, plan=plan, threads=threads)
     if out is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from swiftdeploy import console
 from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bundle
-from swiftdeploy.errors import ArtifactError
+from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.harness.compare import Comparison, Row, compare, compare_units
 from swiftdeploy.harness.host import HostRunner, measure_here
 from swiftdeploy.harness.measurement import DeviceParity, Measurement, SampleParity, Verdict
@@ -86,6 +87,22 @@ def bench(path: Path, *, plan: Plan = DEFAULT, threads: int = 0) -> BenchResult:
             for comparison in compare([found], [found], model_a=labels[0], model_b=label)
         ),
     )
+
+
+def check_result(path: Path) -> None:
+    """Refuse a path that no result file can have: better before the first round than after the last.
+
+    Raises UsageError where its folder is missing or it is one itself, ArtifactError where it may not be written.
+    """
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir():
+        raise UsageError(
+            f"{path} cannot be written: {'it is a folder' if path.is_dir() else f'{path.parent} is no folder'}",
+            hint="name a file in a folder that exists with -o FILE",
+        )
+    there = path if path.exists() else folder
+    if not os.access(there, os.W_OK):
+        raise ArtifactError(f"{path} cannot be written: {there} is read-only", hint="choose another -o FILE")
 
 
 def write_result(measurement: Measurement, path: Path) -> None:

@@ -1,6 +1,7 @@
 """`swiftdeploy bench`: what it prints and writes; never a time."""
 
 import json
+import os
 
 import pytest
 
@@ -59,6 +60,37 @@ def test_failures_have_their_exit_codes(bench, digits_copy, tmp_path):
     code, out, _ = bench(digits_copy, "--json", "-q")
     assert code == 7
     assert "extra.txt" in json.loads(out)["error"]["fact"]
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "fact"),
+    [
+        ("nodir/x.json", 2, "nodir is no folder"),
+        ("file/x.json", 2, "file is no folder"),
+        ("folder", 2, "it is a folder"),
+        ("locked/x.json", 7, "locked is read-only"),
+        ("locked.json", 7, "locked.json is read-only"),
+    ],
+)
+def test_a_result_without_a_place_is_found_before_measuring(
+    bench, digits_bundle, tmp_path, monkeypatch, place, code, fact
+):
+    for name in ("folder", "locked"):
+        (tmp_path / name).mkdir()
+    for name in ("file", "locked.json"):
+        (tmp_path / name).touch()
+    may = os.access  # root may write anywhere
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: may(path, mode) and (mode, "locked" in str(path)) != (os.W_OK, True)
+    )
+    monkeypatch.setattr("swiftdeploy.pipeline.bench.bench", None)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    found, out, err = bench(digits_bundle, "-o", place)
+    assert (found, out) == (code, "")
+    assert fact in err
+    assert "-o FILE" in err
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_help_has_an_example(command):

@@ -20,6 +20,7 @@ from pathlib import Path
 from swiftdeploy.aside import write_all
 from swiftdeploy.errors import ArtifactError, UsageError
 
+_ELSEWHERE = "choose another folder: -o DIR, or output in swiftdeploy.toml"  # an export's way, and a run's
 _STAGING = ".staging"
 _OLD = ".old"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -134,7 +135,7 @@ def check_destination(destination: Path, *, force: bool) -> None:
     """
     try:
         if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-            raise UsageError(f"{destination.name} exists and is no folder", hint="choose another -o DIR")
+            raise UsageError(f"{destination.name} exists and is no folder", hint=_ELSEWHERE)
         if not destination.exists():
             return
         names = sorted(path.name for path in destination.iterdir())
@@ -143,10 +144,10 @@ def check_destination(destination: Path, *, force: bool) -> None:
     if names and "manifest.json" not in names:
         raise UsageError(
             f"{destination} is no bundle: it holds {names[0]}",
-            hint="--force replaces bundles only; choose another -o DIR",
+            hint=f"only bundles are replaced; {_ELSEWHERE}",
         )
     if not force:
-        raise UsageError(f"{destination} exists already", hint="use --force to replace it, or choose another -o DIR")
+        raise UsageError(f"{destination} exists already", hint=f"use --force to replace it, or {_ELSEWHERE}")
 
 
 def _claim(destination: Path) -> tuple[Path, int]:
@@ -249,7 +250,7 @@ def _remove_empty(folders: list[Path]) -> None:
 def _refused(destination: Path, error: OSError) -> ArtifactError:
     return ArtifactError(
         f"{destination} cannot be written: {_reason(error)}",
-        hint="free space, or choose a folder that you may write to with -o DIR",
+        hint="free space, or see to it that you may write to that folder",
     )
 
 

@@ -288,6 +288,7 @@ def test_a_disk_that_refuses_at_any_step(tmp_path, monkeypatch, step):
         put(tmp_path / "model", "new", force=True) if step != "write" else write_full(tmp_path / "model", full)
     assert caught.value.exit_code == 7
     assert "free space" in caught.value.hint
+    assert "-o" not in caught.value.hint  # sign, init and an import write here too, and have none
     assert (tmp_path / "model" / "manifest.json").read_text() == "old"
     assert names(tmp_path) == ["model"]
 

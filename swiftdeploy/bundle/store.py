@@ -46,9 +46,11 @@ def staged(destination: Path, *, force: bool) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def placed(destination: Path, *, replace: bool, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """What `staged` does for any folder, a bundle or not. `check` runs once what dead runs left is cleared away.
+    """What `staged` does for any folder, a bundle or not.
 
-    Raises ArtifactError when the disk refuses.
+    `check` raises where the destination must not be written. It runs once what dead runs left is cleared away, and
+    again where the disk refuses: that may be because of what another process put there. Raises ArtifactError when the
+    disk refuses for any other reason.
     """
     made = [parent for parent in destination.parents if not parent.exists()]
     try:
@@ -64,6 +66,7 @@ def placed(destination: Path, *, replace: bool, check: Callable[[], None] = lamb
         _flush(folder)
         _commit(folder, destination, force=replace)
     except OSError as error:
+        check()  # what came meanwhile is refused as what was there from the start
         raise _refused(destination, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -180,9 +180,20 @@ def test_a_bundle_that_came_meanwhile_is_kept(tmp_path):
     mine = staged(tmp_path / "model", force=False)
     (mine.__enter__() / "manifest.json").write_text("mine")
     put(tmp_path / "model", "theirs")
-    with pytest.raises(ArtifactError, match="not empty"):
+    with pytest.raises(UsageError, match="model exists already") as caught:
         mine.__exit__(None, None, None)
+    assert "--force" in caught.value.hint
     assert (tmp_path / "model" / "manifest.json").read_text() == "theirs"
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_file_that_came_meanwhile_is_kept(tmp_path):
+    mine = staged(tmp_path / "model", force=False)
+    (mine.__enter__() / "manifest.json").write_text("mine")
+    (tmp_path / "model").write_text("theirs")
+    with pytest.raises(UsageError, match="exists and is no folder"):
+        mine.__exit__(None, None, None)
+    assert (tmp_path / "model").read_text() == "theirs"
     assert names(tmp_path) == ["model"]
 
 

@@ -132,11 +132,12 @@ def unfinished_path(destination: Path) -> Path:
 
 
 def check_destination(destination: Path, *, force: bool) -> None:
-    """Raise UsageError where a bundle must not be written: something else lies there, or `force` is off.
+    """Raise UsageError where a bundle must not be written: something else is in the way, or `force` is off.
 
-    Raises ArtifactError where the place cannot even be looked at.
+    Raises ArtifactError where the place cannot even be looked at, or its folder may not be written to.
     """
     try:
+        _check_parent(destination)
         if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
             raise UsageError(f"{destination.name} exists and is no folder", hint=_ELSEWHERE)
         if not destination.exists():
@@ -151,6 +152,18 @@ def check_destination(destination: Path, *, force: bool) -> None:
         )
     if not force:
         raise UsageError(f"{destination} exists already", hint=f"use --force to replace it, or {_ELSEWHERE}")
+
+
+def _check_parent(destination: Path) -> None:
+    """The nearest folder that is there must take the bundle's, which is filled beside its destination."""
+    there = next(parent for parent in destination.absolute().parents if parent.is_symlink() or parent.exists())
+    if not there.is_dir():
+        raise UsageError(f"{destination} cannot be written: {there.name} is no folder", hint=_ELSEWHERE)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ArtifactError(
+            f"{destination} cannot be written: {there} is read-only",
+            hint="see to it that you may write to that folder, or put the bundle into another",
+        )
 
 
 def _claim(destination: Path) -> tuple[Path, int]:

@@ -136,6 +136,10 @@ def _signer(key: Path | None, variable: str | None, file: Path | None) -> Sign |
 
 
 def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run: bool) -> None:
+    from swiftdeploy.bundle import check_destination
+
+    for request in planned:  # before the first is made, and in a dry run as well
+        check_destination(request.destination, force=request.force)
     if dry_run:
         _show_plan(planned, json=json)
         return

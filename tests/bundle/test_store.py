@@ -152,6 +152,19 @@ def test_a_destination_that_is_no_folder(tmp_path, kind, force):
     assert names(tmp_path) == ["folder", "model"]
 
 
+@pytest.mark.parametrize("kind", ["file", "broken link"])
+@pytest.mark.parametrize("below", ["model", "deep/model"])
+def test_a_destination_below_what_is_no_folder(tmp_path, kind, below):
+    if kind == "file":
+        (tmp_path / "dist").write_text("precious")
+    else:
+        (tmp_path / "dist").symlink_to("nowhere")
+    with pytest.raises(UsageError, match="cannot be written: dist is no folder") as caught:
+        check_destination(tmp_path / "dist" / below, force=False)
+    assert "another folder" in caught.value.hint
+    assert names(tmp_path) == ["dist"]
+
+
 @pytest.mark.parametrize("force", [False, True])
 def test_a_foreign_folder_is_never_replaced(tmp_path, force):
     (tmp_path / "photos").mkdir()
@@ -350,7 +363,7 @@ def test_a_read_only_disk(tmp_path, mounts):
     inner = f"mount -t tmpfs none {tmp_path} && mkdir {tmp_path}/dist && mount -o remount,ro {tmp_path} &&"
     done = fill(tmp_path / "dist" / "model", 10, before=inner, namespace=True)
     assert done.returncode == 7, done.stderr
-    assert "Read-only file system" in done.stdout
+    assert f"cannot be written: {tmp_path}/dist is read-only" in done.stdout
 
 
 def test_a_limit_on_file_sizes(tmp_path):
@@ -368,7 +381,7 @@ def test_a_folder_that_one_may_not_write_to():
         Path(outer).chmod(0o755)
         done = fill(locked / "dist" / "model", 10)
         assert done.returncode == 7, done.stderr
-        assert "Permission denied" in done.stdout
+        assert f"cannot be written: {locked} is read-only" in done.stdout
         assert names(locked) == []
         locked.chmod(0o700)
 

@@ -100,3 +100,20 @@ def test_the_bundles_name(cli, tmp_path, monkeypatch, model, folder):
     assert row["destination"] == f"dist/{folder}"
     (row,) = cli("export", "-m", model, "--untrained", "0", "--name", "n", "--dry-run", "--json").document["plan"]
     assert row["destination"] == "dist/n"
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_destination_in_the_way_is_found_before_the_first_model(cli, quick, project, monkeypatch, dry):
+    """A file in place of the folder, and a bundle that is there already: the plan says so too."""
+    monkeypatch.setattr("swiftdeploy.pipeline.export.export", None)
+    (project / "taken").write_text("precious")
+    for words in (quick, ("export",)):
+        answer = cli(*words, "-o", "taken", *dry)
+        assert (answer.code, answer.out) == (2, "")
+        assert "cannot be written: taken is no folder" in answer.err
+        assert "another folder: -o DIR" in answer.err
+    (project / "there" / "swiftformer_digits").mkdir(parents=True)
+    answer = cli(*quick, "-o", "there", *dry)
+    assert (answer.code, answer.out) == (2, "")
+    assert "exists already" in answer.err
+    assert (project / "taken").read_text() == "precious"

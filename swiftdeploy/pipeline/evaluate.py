@@ -23,9 +23,11 @@ from swiftdeploy.pipeline.evaluator import Setup, answer, forget
 from swiftdeploy.pipeline.oracle import load_oracle
 from swiftdeploy.pipeline.verify import hashed
 from swiftdeploy.pipeline.versions import versions
+from swiftdeploy.precision import parse
 
 CHUNK = 8  # images a task: small enough to lose little when interrupted
 _PRECISE = ("fp32", "auto", "fp16")
+_ORIGINAL_HINT = "give --checkpoint, or a bundle that also has an fp32 or fp16 artifact"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,9 +84,13 @@ def evaluate(request: EvaluationRequest) -> EvaluationReport:
 def prepare(request: EvaluationRequest) -> Prepared:
     """Check bundle, checkpoint, data set and every image's header.
 
-    Raises ArtifactError, CheckpointError, ModelError or UsageError for whatever does not fit.
+    Raises ArtifactError, CheckpointError, ModelError or UsageError for whatever does not fit, and for a bound on the
+    loss where all that it could be measured against is compressed.
     """
     manifest = hashed(request.bundle).manifest
+    lossy = _lossy_reference(request, manifest)
+    if lossy and request.max_top1_drop is not None:
+        raise UsageError(f"--max-top1-drop cannot be judged: {lossy}", hint=_ORIGINAL_HINT)
     classes = _classes(manifest)
     dataset = _dataset(request, manifest, classes)
     for note in dataset.notes:
@@ -181,6 +187,16 @@ def most_precise(artifacts: Sequence[ArtifactRecord]) -> ArtifactRecord:
     return min(artifacts, key=lambda a: (ranks.get(a.precision, len(_PRECISE)), a.target != "onnx", a.path))
 
 
+def _lossy_reference(request: EvaluationRequest, manifest: Manifest) -> str:
+    """Why no loss can be told, "" where it can: a compressed artifact as the reference has lost something itself."""
+    if request.checkpoint is not None:
+        return ""
+    reference = most_precise(manifest.artifacts)
+    if not parse(reference.precision).compressed:
+        return ""
+    return f"the bundle's most precise artifact, {reference.path}, is compressed, and what it lost itself is unknown"
+
+
 def _identity(prepared: Prepared) -> Mapping[str, str]:
     """What a journal belongs to: answers of another bundle, checkpoint, set or version must not be mixed in."""
     made = versions()
@@ -269,12 +285,15 @@ def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skippe
 
 
 def _recommendation(prepared: Prepared, rows: Sequence[Row]) -> Recommendation:
-    """What to ship, by the labels; of untrained weights these say nothing, and nothing is recommended."""
+    """What to ship, by the labels; nothing where the weights are untrained, or the reference is compressed itself."""
     request, name = prepared.request, prepared.setup.reference
     if prepared.manifest.provenance.weights == "untrained":
         return Recommendation(
             artifact="", reason="the weights are untrained, and accuracy says nothing", tolerance=TOLERANCE
         )
+    lossy = _lossy_reference(request, prepared.manifest)
+    if lossy:
+        return Recommendation(artifact="", reason=f"{lossy}; {_ORIGINAL_HINT}", tolerance=TOLERANCE)
     reference = next(row.figures.top1 for row in rows if row.figures.subject == name)
     return recommend(
         [

@@ -155,6 +155,29 @@ def test_the_smallest_that_is_as_good_is_recommended(report, lean_report, digits
     assert lean_report.recommendation.artifact == HALF, "there are no packages"
 
 
+def test_a_compressed_reference_recommends_and_judges_nothing(export_to, noisy, checkpoint):
+    """Measured against itself, a compressed artifact loses nothing, whatever it has lost."""
+    made = export_to(targets=("onnx",), precisions=("w8",), verify=False)
+    alone = EvaluationRequest(bundle=made.bundle, images=noisy[0], limit=8)
+    found = evaluate(alone)
+    assert (found.reference, found.recommendation.artifact) == ("swiftformer_digits-w8.onnx", "")
+    assert "swiftformer_digits-w8.onnx, is compressed" in found.recommendation.reason
+    assert "give --checkpoint" in found.recommendation.reason
+    with pytest.raises(UsageError, match=r"--max-top1-drop cannot be judged: .*-w8\.onnx, is compressed") as caught:
+        prepare(dataclasses.replace(alone, max_top1_drop=0.5))
+    assert "--checkpoint" in caught.value.hint
+    # Beside the oracle it is one artifact among others, and a floor needs no reference.
+    beside = evaluate(dataclasses.replace(alone, checkpoint=checkpoint, max_top1_drop=100.0))
+    assert beside.recommendation.artifact == "swiftformer_digits-w8.onnx"
+    assert [b.name for b in evaluate(dataclasses.replace(alone, min_top1=0.0)).budgets] == ["min_top1"]
+
+
+def test_an_uncompressed_reference_judges(lean, noisy):
+    found = evaluate(EvaluationRequest(bundle=lean, images=noisy[0], limit=8, max_top1_drop=0.5))
+    assert (found.reference, found.recommendation.artifact) == (ONNX, HALF)
+    assert found.budgets[0].broken == ()
+
+
 def test_which_artifact_is_the_most_precise(digits_bundle):
     artifacts = bundle.read_manifest(digits_bundle).artifacts
     assert most_precise(artifacts).path == ONNX

@@ -202,11 +202,13 @@ class ExportOptions:
 
     def _check_recipe(self, name: Precision) -> None:
         """Refuse a recipe file that was not read or whose name is taken, and a precision newer than --min-ios."""
-        known = precision_table.parse(name)
-        if known.slug != name and (self.recipe(name) is None or known.slug in self.precisions):
-            what = "was not read" if self.recipe(name) is None else f"would be named as {known.slug!r} is"
-            raise UsageError(f"the recipe {name} {what}", hint="give each recipe file a name of its own")
-        recipe = self.recipe(name)
+        known, recipe = precision_table.parse(name), self.recipe(name)
+        if known.slug != name:
+            check_recipe_name(known.slug)
+            read = sum(given.name == known.slug for given in self.recipes)
+            if read != 1:
+                what = f"stands for {read} different files" if read else "was not read"
+                raise UsageError(f"the recipe {name} {what}", hint="give each recipe file a name of its own")
         least = max(
             known.needs["coreml"].least_ios if "coreml" in known.needs else 0, recipe.least_ios if recipe else 0
         )
@@ -225,6 +227,21 @@ class ExportOptions:
             for name in self.precisions
             if target in precision_table.parse(name).targets
         )
+
+
+def check_recipe_name(stem: str) -> None:
+    """Raise UsageError for a recipe that is named as a precision is: its artifact would pass for that precision's.
+
+    Case does not tell them apart, as it does not on a Mac's usual file system.
+    """
+    try:
+        known = precision_table.parse(stem.lower())
+    except UsageError:
+        return
+    raise UsageError(
+        f"the recipe {stem}.toml has the name of the precision {known.name!r}: its artifact would pass for that one",
+        hint=f"give it another name, such as my-{stem}.toml",
+    )
 
 
 def _one_of(what: str, values: tuple[object, ...], allowed: tuple[object, ...]) -> None:

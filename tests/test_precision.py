@@ -75,13 +75,36 @@ def test_recipe_files_are_read_and_named_after_their_stem(tmp_path):
         ExportOptions(precisions=names, recipes=recipes, min_ios=16)
 
 
-def test_a_recipe_that_was_not_read_or_has_a_taken_name():
+def test_a_recipe_that_was_not_read():
     with pytest.raises(UsageError, match="was not read"):
         ExportOptions(precisions=("mixed.toml",))
-    with pytest.raises(UsageError, match="would be named as 'int8' is"):
-        ExportOptions(precisions=("int8", "int8.toml"), recipes=(Recipe(name="int8", default="pal4"),))
     with pytest.raises(UsageError, match="cannot be read"):
         precision.resolve(("mixed.toml",), Path("nowhere"))
+
+
+@pytest.mark.parametrize("stem", ["fp16", "fp32", "auto", "w8", "w8a8", "int8", "pal4", "pal4g16", "sparse60", "FP16"])
+@pytest.mark.parametrize("beside", [(), ("int4",)], ids=["alone", "beside another"])
+def test_a_recipe_does_not_pass_for_a_precision(stem, beside):
+    with pytest.raises(UsageError, match=f"{stem}.toml has the name of the precision '{stem.lower()}'") as caught:
+        ExportOptions(precisions=(*beside, f"{stem}.toml"), recipes=(Recipe(name=stem, default="pal4"),), min_ios=18)
+    assert "another name" in caught.value.hint
+
+
+@pytest.mark.parametrize("stem", ["mixed", "my-fp16", "fp16-first", "pal5", "sparse75_pal4"])
+def test_a_recipe_has_a_name_of_its_own(stem):
+    given = Recipe(name=stem, default="pal4")
+    assert ExportOptions(precisions=(f"{stem}.toml",), recipes=(given,)).recipe(f"{stem}.toml") == given
+
+
+def test_two_recipes_of_one_name(tmp_path):
+    for folder, default in (("a", "pal4"), ("b", "pal6"), ("c", "pal4")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mixed.toml").write_text(f'default = "{default}"')
+    names, recipes = precision.resolve(("a/mixed.toml", "b/mixed.toml"), tmp_path)
+    with pytest.raises(UsageError, match=r"mixed\.toml stands for 2 different files"):
+        ExportOptions(precisions=names, recipes=recipes)
+    names, recipes = precision.resolve(("a/mixed.toml", "c/mixed.toml"), tmp_path)
+    assert ExportOptions(precisions=names, recipes=recipes).matrix == (("coreml", "mixed.toml"),)
 
 
 def test_budgets_that_nothing_can_break_are_refused():

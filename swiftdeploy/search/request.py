@@ -10,7 +10,7 @@ from swiftdeploy.errors import UsageError
 from swiftdeploy.precision import parse
 from swiftdeploy.recipe import parse_scheme
 from swiftdeploy.searches import REPORT_NAME, Goal
-from swiftdeploy.spec import ExportOptions
+from swiftdeploy.spec import ExportOptions, check_recipe_name
 
 CANDIDATES = ("int8", "pal8", "pal6", "pal4", "pal3", "pal2", "int4", "pal4g16")
 
@@ -53,6 +53,7 @@ class SearchRequest:
             if count < 1:
                 raise UsageError(f"{option} {count} leaves no image", hint=f"use {option} 1 or more")
         parse(f"{self.name}.toml")
+        check_recipe_name(self.name)
         self._check_candidates()
 
     @property

@@ -79,6 +79,7 @@ def test_what_is_asked(cli, wanted, answered):
         (("--target-size", "2MB", "--min-ios", "15", "-p", "int4"), 2, "error: 'int4' needs iOS 18"),
         (("--min-top1-drop", "-1"), 2, "error: --min-top1-drop -1.0 is no loss of top-1"),
         (("--target-size", "2MB", "--min-ios", "14"), 2, "error: --min-ios 14 is not known"),
+        (("--target-size", "2MB", "--name", "pal4"), 2, "pal4.toml has the name of the precision"),
     ],
 )
 def test_what_is_refused(cli, wanted, tmp_path, more, code, words):

@@ -25,6 +25,11 @@ def rows(path: Path) -> Iterator[tuple[int, str, str]]:
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise UsageError(f"{path.name} lacks the column {missing[0]!r}", hint=_HINT)
+        twice = [name for name in COLUMNS if list(reader.fieldnames or ()).count(name) > 1]
+        if twice:
+            raise UsageError(
+                f"{path.name} has several columns {twice[0]!r}", hint="rename or remove all but the one that counts"
+            )
         for row in reader:
             file, label = ((row[name] or "").strip() for name in COLUMNS)
             if not file or not label:

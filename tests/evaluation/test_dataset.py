@@ -122,6 +122,7 @@ def table(folder, text):
         "file,label\na/2.png,tree frog\na/1.png,0\n",
         "\ufefffile,label\r\na/2.png,2\r\na/1.png,cat\r\n",
         'note,label,file\n"x, ""y""",tree frog,a/2.png\n,cat, a/1.png\n',
+        "note,file,note,label\nx,a/2.png,y,2\nx,a/1.png,,0\n",
     ],
 )
 def test_a_table_of_names_and_indexes(folder, text):
@@ -147,6 +148,8 @@ def test_a_path_may_be_absolute(folder, tmp_path):
     [
         ("", "lacks the column 'file'"),
         ("file,class\na/1.png,0\n", "lacks the column 'label'"),
+        ("file,label,label\na/1.png,0,1\n", "has several columns 'label'"),
+        ("file,label,file\na/1.png,0,a/1.png\n", "has several columns 'file'"),
         ("file,label\n", "lists no images"),
         ("file,label\na/1.png,0\na/3.png,0\n", "row 3: a/3.png does not exist"),
         ("file,label\na/1.png,0\na/1.png,1\n", "row 3: a/1.png is listed twice"),

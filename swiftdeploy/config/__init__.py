@@ -15,12 +15,21 @@ Paths are relative to the file. An unknown key, a wrong type or an impossible co
 """
 
 from swiftdeploy.config.budgets import Budgets, bytes_of
-from swiftdeploy.config.entries import FILE_NAME, CacheSettings, Config, ModelEntry, ReportFormat, Reports
+from swiftdeploy.config.entries import (
+    FILE_NAME,
+    REPORT_FILES,
+    CacheSettings,
+    Config,
+    ModelEntry,
+    ReportFormat,
+    Reports,
+)
 from swiftdeploy.config.read import make_config_schema, options_of, parse_config, read_config
 from swiftdeploy.config.starter import SCHEMA_FILE, starter
 
 __all__ = [
     "FILE_NAME",
+    "REPORT_FILES",
     "SCHEMA_FILE",
     "Budgets",
     "CacheSettings",

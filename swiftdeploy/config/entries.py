@@ -11,12 +11,22 @@ from typing import Any, ClassVar, Literal
 
 from swiftdeploy.config.budgets import SIZE_PATTERN, Budgets, said
 from swiftdeploy.quantization import Int8Options
+from swiftdeploy.runs import REPORT_NAME
 from swiftdeploy.spec import ATTENTIONS, MIN_IOS, ONNX_OPSETS, TARGETS
 
 FILE_NAME = "swiftdeploy.toml"
 HUB = "hf-hub:"
 NAME_PATTERN = r"^[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]*$"
 ReportFormat = Literal["json", "junit", "sarif", "markdown", "html"]
+REPORT_FILES: Mapping[ReportFormat, str] = MappingProxyType(
+    {
+        "json": REPORT_NAME,
+        "junit": "junit.xml",
+        "sarif": "placement.sarif",
+        "markdown": "summary.md",
+        "html": "index.html",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
 from swiftdeploy.config.decode import Place, decode
-from swiftdeploy.config.entries import FILE_NAME, HUB, Config, Document, ModelEntry
+from swiftdeploy.config.entries import FILE_NAME, HUB, REPORT_FILES, Config, Document, ModelEntry
 from swiftdeploy.errors import ConfigError, UsageError
 from swiftdeploy.precision import parse, resolve
 from swiftdeploy.schema import make_schema
@@ -127,12 +128,24 @@ def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> No
 
 
 def _check_names(models: list[tuple[str, ModelEntry]], document: Document, place: Place) -> None:
-    """Names that macOS would give one folder, and a folder of reports that would lie in a bundle."""
+    """Names that macOS would give one folder, and bundles and reports that would lie in each other's place."""
     seen: dict[str, str] = {}
     reports = PurePath(document.reports.folder or document.output)
+    files = {_place(reports / REPORT_FILES[name]): REPORT_FILES[name] for name in ("json", *document.reports.formats)}
     for name, _ in models:
         twin = seen.setdefault(name.casefold(), name)
         if twin != name:
             place.refuse(("models", name), f"{twin!r} and {name!r} are one folder on a Mac", "rename one of the two")
         if PurePath(document.output, name) in (reports, *reports.parents):
             place.refuse(("reports", "folder"), f"it lies in the bundle {name}", "choose a folder of its own")
+        bundle = PurePath(document.output, name)
+        if (file := files.get(_place(bundle))) is not None:
+            place.refuse(("models", name), f"its folder would take the place of the report {file}", "rename the model")
+        for folder in bundle.parents:
+            if (file := files.get(_place(folder))) is not None:
+                place.refuse(("output",), f"it would take the place of the report {file}", "choose another folder")
+
+
+def _place(path: PurePath) -> str:
+    """What a Mac takes for one path, as one text."""
+    return os.path.normpath(path).casefold()

@@ -9,23 +9,24 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from swiftdeploy.aside import write_all
+from swiftdeploy.config import REPORT_FILES
 from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.reporting.html import run_html
 from swiftdeploy.reporting.junit import junit_xml
 from swiftdeploy.reporting.markdown import summary_markdown
 from swiftdeploy.reporting.sarif import sarif_json
-from swiftdeploy.runs import REPORT_NAME, RunReport, encode_run
+from swiftdeploy.runs import RunReport, encode_run
 
 FormatName = Literal["json", "junit", "sarif", "markdown", "html"]
 
 # Format -> (file name, its text). run.json comes last: where it is new, so are all others.
 WRITERS: Mapping[FormatName, tuple[str, Callable[[RunReport], str]]] = MappingProxyType(
     {
-        "junit": ("junit.xml", junit_xml),
-        "sarif": ("placement.sarif", sarif_json),
-        "markdown": ("summary.md", summary_markdown),
-        "html": ("index.html", run_html),
-        "json": (REPORT_NAME, encode_run),
+        "junit": (REPORT_FILES["junit"], junit_xml),
+        "sarif": (REPORT_FILES["sarif"], sarif_json),
+        "markdown": (REPORT_FILES["markdown"], summary_markdown),
+        "html": (REPORT_FILES["html"], run_html),
+        "json": (REPORT_FILES["json"], encode_run),
     }
 )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swiftdeploy.config import bytes_of, options_of, read_config
+from swiftdeploy.config import REPORT_FILES, bytes_of, options_of, read_config
 from swiftdeploy.errors import ConfigError
 
 
@@ -95,6 +95,16 @@ REFUSED = [
     ('[models."a/b"]\nuntrained = 0', 1, "cannot be 'a/b'"),
     ("[models.a]\nuntrained = 0\n[models.A]\nuntrained = 1", 3, "one folder on a Mac"),
     ('[models.a]\nuntrained = 0\n[reports]\nfolder = "dist/a/b"', 4, "reports.folder: it lies in the bundle a"),
+    ('[models."run.json"]\nuntrained = 0', 1, "run.json: its folder would take the place of the report run.json"),
+    ('[models."Index.HTML"]\nuntrained = 0', 1, "the place of the report index.html"),
+    (
+        'output = "o"\n[models."run.json"]\nuntrained = 0\n[reports]\nformats = []\nfolder = "./o/"',
+        *(2, "the place of the report run.json"),
+    ),
+    (
+        'output = "summary.md"\n[models.a]\nuntrained = 0\n[reports]\nfolder = "."',
+        *(1, "output: it would take the place of the report summary.md"),
+    ),
     ('[models.a]\nuntrained = 0\n[reports]\nformats = ["pdf"]', 4, "'pdf' is none of"),
     ("[models.a]\nuntrained = 0\n[cache]\nmax_size = 3", 4, "cache.max_size: expected a text, found an integer"),
     ('[models.a]\nuntrained = 0\n[cache]\nmax_size = "3 bananas"', 4, "'3 bananas' has another form"),
@@ -120,6 +130,18 @@ def test_what_is_refused_and_where(read, text, line, fact):
     assert caught.value.fact.startswith(f"swiftdeploy.toml:{line}: ")
     assert fact in caught.value.fact
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", REPORT_FILES.values())
+def test_a_report_and_a_bundle_cannot_have_one_name(read, name):
+    with pytest.raises(ConfigError, match=f"the report {name}"):
+        read(f'[models."{name}"]\nuntrained = 0')
+    elsewhere = read(f'[models."{name}"]\nuntrained = 0\n[reports]\nfolder = "reports"')
+    assert [model for model, _ in elsewhere.models] == [name]
+
+
+def test_a_report_that_is_not_written_reserves_no_name(read):
+    assert read('[models."index.html"]\nuntrained = 0\n[reports]\nformats = ["junit"]').models[0][0] == "index.html"
 
 
 @pytest.mark.parametrize(

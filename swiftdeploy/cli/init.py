@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from json import loads as parse_json  # `json` is an option here
 from pathlib import Path
 from typing import Annotated
 
@@ -56,8 +57,8 @@ def init(
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
     path = Path(FILE_NAME)
-    if path.exists() and not force and not dry_run:
-        raise UsageError(f"{path} exists already", hint="use --force to replace it")
+    if not (force or dry_run):
+        _check_free(path)
     if checkpoint is None or model is None:
         checkpoint, model, attention = _asked(checkpoint, model, attention)
     catalog.find(model)  # a name that no catalog has is refused here, not by the first run
@@ -84,6 +85,26 @@ def init(
         return
     console.stdout().print(escape(FILE_NAME), soft_wrap=True)
     console.note("next: swiftdeploy run")
+
+
+def _check_free(path: Path) -> None:
+    """Raise UsageError where a file of somebody's would be replaced; an earlier schema of ours is nobody's."""
+    if path.exists():
+        raise UsageError(f"{path} exists already", hint="use --force to replace it")
+    schema = path.with_name(SCHEMA_FILE)
+    if schema.exists() and not _is_ours(schema):
+        raise UsageError(
+            f"{schema} exists already, and is not the schema of {path}",
+            hint="move it away, or use --force to replace it",
+        )
+
+
+def _is_ours(schema: Path) -> bool:
+    try:
+        plain = parse_json(schema.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(plain, dict) and plain.get("title") == load_schema("config/config")["title"]
 
 
 def _asked(checkpoint: str | None, model: str | None, attention: str | None) -> tuple[str, str, str | None]:

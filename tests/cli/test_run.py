@@ -199,6 +199,29 @@ def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatc
     assert read_config(tmp_path / "swiftdeploy.toml").models[0][1].sha256 is None
 
 
+@pytest.mark.parametrize("foreign", ["my own notes", "{}", '{"title": "my schema"}', "[" * 9000, None])
+def test_init_replaces_no_foreign_schema_without_force(cli, tmp_path, monkeypatch, digits, foreign):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "swiftdeploy.schema.json"
+    data = b"\xff\xfe\x00" if foreign is None else foreign.encode()
+    path.write_bytes(data)
+    wanted = ("init", digits / "swiftformer_digits.pth", "-m", "swiftformer_digits", "--attention", "token_l2")
+    answer = cli(*wanted)
+    assert (answer.code, answer.out) == (2, "")
+    assert "swiftdeploy.schema.json exists already" in answer.err
+    assert (path.read_bytes(), tree(tmp_path)) == (data, [str(path)])
+    assert cli(*wanted, "--force").code == 0
+    assert json.loads(path.read_text()) == load_schema("config/config")
+
+
+def test_init_renews_a_schema_of_its_own(cli, tmp_path, monkeypatch, digits):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "swiftdeploy.schema.json"
+    path.write_text(json.dumps({**load_schema("config/config"), "description": "of an earlier version"}))
+    assert cli("init", digits / "swiftformer_digits.pth", "-m", "swiftformer_digits").code == 0
+    assert json.loads(path.read_text()) == load_schema("config/config")
+
+
 def test_every_budget_that_init_suggests_is_right(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = cli("init", "w.pth", "-m", "swiftformer_xs", "--dry-run").out

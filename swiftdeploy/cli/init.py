@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from json import loads as parse_json  # `json` is an option here
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.markup import escape
 from swiftdeploy import catalog, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
-from swiftdeploy.config import FILE_NAME, SCHEMA_FILE, Config, ModelEntry, parse_config, starter
+from swiftdeploy.config import FILE_NAME, HUB, SCHEMA_FILE, Config, ModelEntry, parse_config, starter
 from swiftdeploy.errors import ConfigError, ModelError, UsageError
 from swiftdeploy.schema import load_schema
 from swiftdeploy.seal import canonical
@@ -65,7 +66,6 @@ def init(
     entry = ModelEntry(
         model=model,
         checkpoint=checkpoint,
-        sha256=_digest(checkpoint) if pin else None,
         attention=attention,
         targets=tuple(target or TARGETS),
         precisions=tuple(precision or PRECISIONS),
@@ -73,8 +73,9 @@ def init(
         images=images,
         calibration=calibration,
     )
-    text = starter([(name or _folder(model), entry)], output=out)
-    _check(text)
+    name = name or _folder(model)
+    _check(starter([(name, entry)], output=out))
+    text = starter([(name, _found(entry, pin=pin))], output=out)
     if dry_run and not json:
         sys.stdout.write(text)
         return
@@ -139,14 +140,46 @@ def _check(text: str) -> Config:
         raise UsageError(error.fact, hint=error.hint) from error
 
 
-def _digest(checkpoint: str) -> str | None:
-    """The sha256 to pin; a folder's or a hub id's is known only once it was read."""
-    path = Path(checkpoint).expanduser()
-    if not path.is_file():
-        return None
-    from swiftdeploy.matrix.fingerprint import weights_digest
+def _found(entry: ModelEntry, *, pin: bool) -> ModelEntry:
+    """The entry with the sha256 of its weights, where they are to be pinned; what else is not there yet is only said.
 
-    return weights_digest(str(path))
+    Raises UsageError where nothing is there to pin, CheckpointError where that is no weights.
+    """
+    paths = {"--images": entry.images, "--calibration": entry.calibration, "CHECKPOINT": entry.checkpoint}
+    if entry.labels != "imagenet":
+        paths["--labels"] = entry.labels
+    for option, path in paths.items():
+        if not path or path.startswith(HUB) or _is_there(path):
+            continue
+        if pin and option == "CHECKPOINT":
+            raise UsageError(
+                f"there is no {path}",
+                hint="check the path, or use --no-pin to write the file before the weights are there",
+            )
+        console.note(f"{option}: {console.plain(path)} is not there yet")
+    return replace(entry, sha256=_digest(entry.checkpoint)) if pin and entry.checkpoint else entry
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(_local(path)).exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
+
+
+def _digest(checkpoint: str) -> str | None:
+    """The sha256 to pin. A hub id has none before it was fetched, which is said."""
+    if checkpoint.startswith(HUB):
+        console.note(f"not pinned: name a revision, such as {HUB}org/name@COMMIT, or add sha256 after the first run")
+        return None
+    from swiftdeploy.matrix.fingerprint import pinnable_digest
+
+    return pinnable_digest(_local(checkpoint))
+
+
+def _local(path: str) -> str:
+    """A path as `run` will take it from the file."""
+    return Config(folder=Path()).path(path) or ""
 
 
 def _write(path: Path, text: str) -> None:

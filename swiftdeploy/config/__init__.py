@@ -17,6 +17,7 @@ Paths are relative to the file. An unknown key, a wrong type or an impossible co
 from swiftdeploy.config.budgets import Budgets, bytes_of
 from swiftdeploy.config.entries import (
     FILE_NAME,
+    HUB,
     REPORT_FILES,
     CacheSettings,
     Config,
@@ -29,6 +30,7 @@ from swiftdeploy.config.starter import SCHEMA_FILE, starter
 
 __all__ = [
     "FILE_NAME",
+    "HUB",
     "REPORT_FILES",
     "SCHEMA_FILE",
     "Budgets",

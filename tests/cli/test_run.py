@@ -199,6 +199,51 @@ def test_init_from_options_parses_and_names_its_schema(cli, tmp_path, monkeypatc
     assert read_config(tmp_path / "swiftdeploy.toml").models[0][1].sha256 is None
 
 
+def test_init_pins_nothing_that_is_not_there(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = ("init", "nofile.pth", "-m", "swiftformer_xs")
+    assert cli("init", "x" * 5000, "-m", "swiftformer_xs").code == 2
+    for extra in ((), ("--dry-run",)):
+        answer = cli(*wanted, *extra)
+        assert (answer.code, answer.out) == (2, "")
+        assert "there is no nofile.pth" in answer.err
+        assert "--no-pin" in answer.err
+    assert tree(tmp_path) == []
+    answer = cli(*wanted, "--no-pin")
+    assert (answer.code, answer.out) == (0, "swiftdeploy.toml\n")
+    assert "CHECKPOINT: nofile.pth is not there yet" in answer.err
+    assert read_config(tmp_path / "swiftdeploy.toml").models[0][1].sha256 is None
+
+
+def test_init_says_which_other_files_are_not_there_yet(cli, tmp_path, monkeypatch, digits):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.txt").touch()
+    wanted = ("init", digits / "swiftformer_digits.pth", "-m", "swiftformer_digits")
+    answer = cli(*wanted, "--images", "photos", "--labels", "classes.txt", "--calibration", "more")
+    assert answer.code == 0
+    for said in ("--images: photos is not", "--labels: classes.txt is not", "--calibration: more is not"):
+        assert said in answer.err
+    for labels in ("names.txt", "imagenet"):
+        answer = cli(*wanted, "--images", tmp_path, "--labels", labels, "--force")
+        assert (answer.code, "not there yet" in answer.err) == (0, False)
+
+
+def test_init_pins_what_a_run_compares(cli, tmp_path, monkeypatch, digits):
+    """A folder's pin too is the one that `run` holds it to; a hub id's is not known, and that is said."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    shutil.copy(digits / "swiftformer_digits.pth", tmp_path / "weights")
+    assert cli("init", "weights", "-m", "swiftformer_digits", "--attention", "token_l2").code == 0
+    assert len(read_config(tmp_path / "swiftdeploy.toml").models[0][1].sha256) == 64
+    assert cli("run", "--dry-run", "--no-cache").code == 0
+    with (tmp_path / "weights" / "swiftformer_digits.pth").open("ab") as stream:
+        stream.write(b"x")
+    assert cli("run", "--dry-run", "--no-cache").code == 4
+    answer = cli("init", "hf-hub:org/name", "-m", "swiftformer_xs", "--force")
+    assert answer.code == 0
+    assert "not pinned" in answer.err
+
+
 @pytest.mark.parametrize("foreign", ["my own notes", "{}", '{"title": "my schema"}', "[" * 9000, None])
 def test_init_replaces_no_foreign_schema_without_force(cli, tmp_path, monkeypatch, digits, foreign):
     monkeypatch.chdir(tmp_path)
@@ -224,7 +269,7 @@ def test_init_renews_a_schema_of_its_own(cli, tmp_path, monkeypatch, digits):
 
 def test_every_budget_that_init_suggests_is_right(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = cli("init", "w.pth", "-m", "swiftformer_xs", "--dry-run").out
+    text = cli("init", "w.pth", "-m", "swiftformer_xs", "--no-pin", "--dry-run").out
     wanted = "\n".join(line.removeprefix("# ") for line in text.splitlines() if not line.startswith("# Limits"))
     (tmp_path / "swiftdeploy.toml").write_text(wanted)
     ((_, entry),) = read_config(tmp_path / "swiftdeploy.toml").models
@@ -255,7 +300,9 @@ def test_init_refuses_a_model_that_no_catalog_has(cli, tmp_path, monkeypatch):
     assert answer.code == 4
     assert "or swiftformer_xs or" in answer.err
     assert tree(tmp_path) == []
-    assert cli("init", "w.pth", "-m", "elsewhere.nets:make").code == 0  # a factory is looked up where it will run
+    assert (
+        cli("init", "w.pth", "-m", "elsewhere.nets:make", "--no-pin").code == 0
+    )  # a factory is looked up where it will run
 
 
 def test_init_without_a_terminal_does_not_ask(cli, tmp_path, monkeypatch):

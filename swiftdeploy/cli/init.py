@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from json import loads as parse_json  # `json` is an option here
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -14,12 +14,25 @@ from rich.markup import escape
 from swiftdeploy import catalog, console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Attention, Json, NoColor, Quiet, Verbose
-from swiftdeploy.config import FILE_NAME, HUB, SCHEMA_FILE, Config, ModelEntry, parse_config, starter
-from swiftdeploy.errors import ConfigError, ModelError, UsageError
+from swiftdeploy.config import FILE_NAME, HUB, SCHEMA_FILE, Config, KeyPath, ModelEntry, Place, parse_config, starter
+from swiftdeploy.errors import ModelError, UsageError
 from swiftdeploy.schema import load_schema
 from swiftdeploy.seal import canonical
 
 TARGETS, PRECISIONS = ["coreml", "onnx"], ["fp16", "fp32"]
+# Keys of the file that the command line calls by another name than "--key".
+OPTIONS = {"checkpoint": "CHECKPOINT", "targets": "--target", "precisions": "--precision"}
+
+
+class _CommandLine(Place):
+    """A file that is not written yet has no lines: what does not fit is an option's, or the model's as a whole."""
+
+    def refuse(self, path: KeyPath, fact: str, hint: str = "see: swiftdeploy init --help") -> NoReturn:
+        """Raise UsageError with the option."""
+        model = path[1:2] if path[:1] == ("models",) else ()
+        key = str(*(path[2:3] if model else path[:1]))
+        option = OPTIONS.get(key, f"--{key}") if key else str(*model)
+        raise UsageError(f"{option}: {fact}", hint=hint)
 
 
 def init(
@@ -74,7 +87,7 @@ def init(
         calibration=calibration,
     )
     name = name or _folder(model)
-    _check(starter([(name, entry)], output=out))
+    parse_config(starter([(name, entry)], output=out), path, place=_CommandLine)
     text = starter([(name, _found(entry, pin=pin))], output=out)
     if dry_run and not json:
         sys.stdout.write(text)
@@ -130,14 +143,6 @@ def _asked(checkpoint: str | None, model: str | None, attention: str | None) -> 
         answer = str(typer.prompt(f"Attention ({choices}; empty where the weights tell)", default="", err=True)).strip()
         attention = answer or None
     return str(checkpoint), model, attention
-
-
-def _check(text: str) -> Config:
-    """Raise UsageError where the file would not parse: the options were wrong then, not the file."""
-    try:
-        return parse_config(text, Path(FILE_NAME))
-    except ConfigError as error:
-        raise UsageError(error.fact, hint=error.hint) from error
 
 
 def _found(entry: ModelEntry, *, pin: bool) -> ModelEntry:

@@ -15,6 +15,7 @@ Paths are relative to the file. An unknown key, a wrong type or an impossible co
 """
 
 from swiftdeploy.config.budgets import Budgets, bytes_of
+from swiftdeploy.config.decode import Place
 from swiftdeploy.config.entries import (
     FILE_NAME,
     HUB,
@@ -25,6 +26,7 @@ from swiftdeploy.config.entries import (
     ReportFormat,
     Reports,
 )
+from swiftdeploy.config.lines import Path as KeyPath
 from swiftdeploy.config.read import make_config_schema, options_of, parse_config, read_config
 from swiftdeploy.config.starter import SCHEMA_FILE, starter
 
@@ -36,7 +38,9 @@ __all__ = [
     "Budgets",
     "CacheSettings",
     "Config",
+    "KeyPath",
     "ModelEntry",
+    "Place",
     "ReportFormat",
     "Reports",
     "bytes_of",

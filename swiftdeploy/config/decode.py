@@ -144,7 +144,7 @@ _HOLDS: Mapping[str, _Rule] = {
     "minimum": (lambda v, limit: v >= limit, "{value} is under {limit}", "use {limit} or more"),
     "maximum": (lambda v, limit: v <= limit, "{value} is over {limit}", "use {limit} or less"),
     "exclusiveMinimum": (lambda v, limit: v > limit, "{value} is not over {limit}", "use more than {limit}"),
-    "minLength": (lambda v, limit: len(v) >= limit, "it is empty", "name one, or leave the key out"),
+    "minLength": (lambda v, limit: len(v) >= limit, "it is empty", "name one, or leave it out"),
     "minItems": (lambda v, limit: len(v) >= limit, "it is empty", "name at least {limit}"),
     "maxItems": (lambda v, limit: len(v) <= limit, "it has more than {limit} items", "give at most {limit}"),
 }

@@ -24,11 +24,14 @@ def read_config(path: Path) -> Config:
     return parse_config(_text(path), path)
 
 
-def parse_config(text: str, path: Path) -> Config:
-    """What a text says that is, or will be, the file at `path`. Raises ConfigError as `read_config` does."""
+def parse_config(text: str, path: Path, *, place: type[Place] = Place) -> Config:
+    """What a text says that is, or will be, the file at `path`. Raises ConfigError as `read_config` does.
+
+    `place` words the complaints; another one is for a text that is in no file yet, and may raise what suits there.
+    """
     try:
         plain = tomllib.loads(text)
-        place = Place(path.name, text)
+        where = place(path.name, text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path.name}: {error}", hint="fix the TOML at that line") from error
     except RecursionError as error:
@@ -38,14 +41,14 @@ def parse_config(text: str, path: Path) -> Config:
     except ValueError as error:  # a number of thousands of digits
         raise ConfigError(f"{path.name} does not parse: {str(error)[:80]}", hint="fix that value") from error
     plain.setdefault("models", {})  # to be refused after an unknown key, which may be the misspelt one
-    document = decode(Document, plain, (), place)
+    document = decode(Document, plain, (), where)
     models = []
     for name, entry in document.models.items():
-        whole = decode(ModelEntry, _merged(plain, name), ("models", name), place)
+        whole = decode(ModelEntry, _merged(plain, name), ("models", name), where)
         whole = dataclasses.replace(whole, model=entry.model or name)
-        _check(name, whole, document, place)
+        _check(name, whole, document, where)
         models.append((name, whole))
-    _check_names(models, document, place)
+    _check_names(models, document, where)
     shared = ("output", "baseline", "reports", "cache")
     said = {key: getattr(document, key) for key in shared}
     return Config(folder=path.parent, name=path.name, models=tuple(models), **said)
@@ -116,7 +119,8 @@ def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> No
         place.refuse(path, error.fact.removeprefix(f"{name}: "), error.hint)
     for target, precision in options.matrix:
         if parse(precision).needs[target].calibration and not entry.calibration:
-            place.refuse(path, f"{target} {precision} is calibrated on images", 'add calibration = "folder"')
+            fact = f"{target} {precision} is calibrated on images"
+            place.refuse((*path, "calibration"), fact, "name a folder of images")
     if entry.ort and "onnx" not in entry.targets:
         place.refuse(path, "an .ort file is made of an .onnx file", 'add "onnx" to targets, or leave ort out')
     if entry.budgets.relative and not (entry.baseline or document.baseline):

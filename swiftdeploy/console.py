@@ -2,6 +2,9 @@
 
 stdout belongs to results alone. coremltools draws progress bars, torch.onnx prints to stdout and several libraries
 warn at import; `quiet` sends all of that to the log, which `-v` shows.
+
+Nobody has to listen: a reader that has gone, as `head` goes, or a stream that was closed from the start changes neither
+the work nor its exit code. `guard` sees to that below both streams, where every writer comes past.
 """
 
 from __future__ import annotations
@@ -16,16 +19,25 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _state = {"verbosity": 0, "color": True, "interrupted": False}
 
 
 def configure(*, verbosity: int, color: bool) -> None:
-    """Set how much is shown: -1 quiet, 0 progress, 1 also what libraries say. `color` off also honours NO_COLOR."""
+    """Set how much is shown: -1 quiet, 0 progress, 1 also what libraries say. `color` off also honours NO_COLOR.
+
+    Worker processes begin with this too, so it guards their streams as well.
+    """
+    guard()
     _state["verbosity"] = verbosity
     _state["color"] = color and "NO_COLOR" not in os.environ
 
@@ -43,6 +55,83 @@ def stderr() -> Console:
 def stdout() -> Console:
     """A rich console on the current stdout, for results only."""
     return Console(no_color=not _state["color"], highlight=False)
+
+
+class _Outlet(io.FileIO):
+    """The file behind stdout or stderr: what it cannot take is dropped, from the first byte on that it cannot take."""
+
+    refusal: OSError | None = None  # why, where it is not that nobody reads any more
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if not isinstance(error, ConnectionError):  # a pipe's reader has gone, or a socket's
+                self.refusal = error
+            _to_nowhere(self.fileno())  # also for what a C library or a child process writes
+            return memoryview(data).nbytes
+
+
+def guard() -> None:
+    """Make stdin, stdout and stderr safe to use for this process and its children, however they were handed over.
+
+    One that is closed leads nowhere from now on: else it is None, and the next file that is opened gets its number.
+    stdout and stderr drop what cannot be written, and what they cannot encode (a file's name need not be text, and a
+    terminal need not speak UTF-8) they write escaped. Streams that are not the process's own stay as they are.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            _to_nowhere(number)
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w" if number else "r", encoding="utf-8"))  # noqa: SIM115  for good
+        elif number and isinstance(stream, io.TextIOWrapper) and _outlet(stream) is None and _is(stream, number):
+            setattr(sys, name, _guarded(stream))
+
+
+def refusal() -> OSError | None:
+    """Why stdout did not take all that was written to it; None where it did, or where nobody reads it any more."""
+    sys.stdout.flush()
+    outlet = _outlet(sys.stdout)
+    return outlet.refusal if outlet is not None else None
+
+
+def _is(stream: io.TextIOWrapper, number: int) -> bool:
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError):  # it has no file, or is closed
+        return False
+
+
+def _outlet(stream: object) -> _Outlet | None:
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
+    return raw if isinstance(raw, _Outlet) else None
+
+
+def _guarded(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    with contextlib.suppress(OSError):
+        stream.flush()
+    outlet = _Outlet(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        outlet if isinstance(stream.buffer, io.RawIOBase) else io.BufferedWriter(outlet),  # raw with `python -u`
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _to_nowhere(number: int) -> None:
+    """Let the file descriptor lead to the null device, for child processes too."""
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened == number:
+        os.set_inheritable(number, True)
+        return
+    os.dup2(opened, number)
+    os.close(opened)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
+import errno
 import logging
+import os
+import subprocess
 import sys
 import warnings
 
@@ -112,3 +115,60 @@ def test_text_from_outside_is_printed_as_it_is(capsys):
     console.configure(verbosity=0, color=False)
     console.note(console.plain("a [red]name\x1b[2J"))
     assert capsys.readouterr().err == "a [red]name\\x1b[2J\n"
+
+
+def alone(code, **streams):
+    """What a process does that guards its streams and runs `code`."""
+    head = "import os, subprocess, sys; from swiftdeploy import console; console.configure(verbosity=1, color=False)\n"
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run([sys.executable, "-c", head + code], text=True, check=False, timeout=60, **settings)
+
+
+def test_a_worker_too_writes_to_a_reader_that_has_gone():
+    """Long after the first refusal, and through the libraries' road to stderr as well."""
+    code = """
+for _ in range(3):
+    with console.step("at work"), console.quiet():
+        print("a library", flush=True)
+    os.write(2, b"a C library")
+subprocess.run(["sh", "-c", "echo a child >&2"], check=True)
+print("done")
+"""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = alone(code, stderr=writing)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_no_file_gets_the_number_of_a_closed_stream():
+    """Else what a C library prints would go into that file."""
+    code = "number = os.open(os.devnull, os.O_RDONLY); print('lost'); sys.exit(number)"
+    line = 'exec "$@" <&- >&- 2>&-'
+    head = "import os, sys; from swiftdeploy import console; console.guard()\n"
+    done = subprocess.run(["sh", "-c", line, "sh", sys.executable, "-c", head + code], check=False, timeout=60)
+    assert done.returncode > 2
+
+
+def test_what_came_before_a_refusal_was_written(tmp_path):
+    """And nothing after it: a result with a hole in it would be worse than a short one."""
+    code = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4, resource.RLIM_INFINITY))
+print("12345678", flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print("more", flush=True)
+sys.stderr.write(console.refusal().strerror)
+"""
+    with (tmp_path / "result").open("w") as result:
+        done = alone(code, stdout=result)
+    assert (tmp_path / "result").read_text() == "1234"
+    assert done.stderr == os.strerror(errno.EFBIG)
+
+
+def test_streams_that_are_not_the_process_own_stay(capsys):
+    before = sys.stdout, sys.stderr
+    console.guard()
+    assert (sys.stdout, sys.stderr) == before
+    assert console.refusal() is None

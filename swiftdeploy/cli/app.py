@@ -25,7 +25,7 @@ from swiftdeploy.cli.schema import schema
 from swiftdeploy.cli.search import search
 from swiftdeploy.cli.sign import sign
 from swiftdeploy.cli.verify import verify
-from swiftdeploy.errors import SwiftdeployError, UsageError
+from swiftdeploy.errors import ArtifactError, SwiftdeployError, UsageError
 
 INTERRUPTED = 130
 
@@ -83,6 +83,21 @@ def run(arguments: Sequence[str]) -> int:
     if answer == INTERRUPTED:  # typer turns most of them into this answer
         output.fail(SwiftdeployError("interrupted", hint="nothing was left half-written"), json=json, code=INTERRUPTED)
     return answer if isinstance(answer, int) else 0
+
+
+def delivered(code: int) -> int:
+    """The exit code, once stdout has taken the result: where it refused, as a full disk does, 0 is no answer.
+
+    A reader that has gone is none of our business (see `console.guard`).
+    """
+    error = console.refusal()
+    if error is None:
+        return code
+    lost = ArtifactError(
+        f"stdout cannot be written: {error.strerror or error}", hint="free space, or send it to another place"
+    )
+    output.fail(lost, json=False)  # a document would be lost as well
+    return code or lost.exit_code
 
 
 def _usage(error: Exception) -> SwiftdeployError | None:

@@ -177,18 +177,6 @@ def test_that_check_can_fail():
     assert done.stdout == "True\n"
 
 
-def test_head_has_seen_enough(command):
-    """The reader of a pipe goes away: no traceback, no complaint."""
-    line = "from swiftdeploy.cli import main; main()"
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w") as closed:
-        done = subprocess.run(
-            [sys.executable, "-c", line, "schema"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert done.stderr == ""
-
-
 def test_a_key_pressed_while_it_starts(monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt

@@ -1,6 +1,14 @@
-"""What goes where: results on stdout, progress and errors on stderr, libraries' talk nowhere without -v."""
+"""What goes where: results on stdout, progress and errors on stderr, libraries' talk nowhere without -v.
 
+And when nobody reads it, or it cannot be written: the work is done all the same, and the exit code says how it went.
+"""
+
+import contextlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +104,102 @@ def test_dry_run_writes_nothing(cli, quick, tmp_path):
     document = cli(*quick, "--dry-run", "-o", tmp_path / "dist", "--json").document
     assert document["plan"][0]["artifacts"] == ["onnx fp32"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def damaged(digits_copy):
+    """A bundle whose verification is exit code 7, before anything runs."""
+    with (digits_copy / "swiftformer_digits-fp32.onnx").open("ab") as stream:
+        stream.write(b"x")
+    return digits_copy
+
+
+def redirected(where, *arguments):
+    """`swiftdeploy ARGUMENTS WHERE` of a shell; stdout and stderr are what is left of them."""
+    line = ["sh", "-c", f'exec "$@" {where}', "sh", sys.executable, "-c", "from swiftdeploy.cli import main; main()"]
+    return subprocess.run([*line, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300)
+
+
+@contextlib.contextmanager
+def nobody():
+    """The writing end of a pipe whose reader has gone: `swiftdeploy ... | head` without the race."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def unheard(*arguments, gone):
+    line = [sys.executable, "-c", "from swiftdeploy.cli import main; main()", *map(str, arguments)]
+    with nobody() as pipe:
+        streams = {name: pipe if name in gone else subprocess.PIPE for name in ("stdout", "stderr")}
+        return subprocess.run(line, text=True, check=False, timeout=300, **streams)
+
+
+@pytest.mark.parametrize("gone", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("models",), 0), (("--help",), 0), (("verify", "nope"), 2), (("verify", "nope", "--json"), 2)],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_a_reader_that_has_gone_changes_no_exit_code(arguments, code, gone):
+    done = unheard(*arguments, gone=gone)
+    assert done.returncode == code
+    assert "Traceback" not in (done.stderr or "")
+    assert "cannot be written" not in (done.stderr or "")
+
+
+@pytest.mark.parametrize("extra", [(), ("--json",)])
+def test_a_failure_stays_one_though_its_reader_has_gone(damaged, extra):
+    assert unheard("verify", damaged, *extra, gone=("stdout",)).returncode == 7
+    assert unheard("verify", damaged, *extra, gone=("stderr",)).returncode == 7
+
+
+def test_the_work_goes_on_without_a_reader(digits_bundle, tmp_path):
+    """Progress is shown before anything is written: to stop there would lose the file."""
+    file = tmp_path / "digits.zip"
+    assert unheard("pack", digits_bundle, "-o", file, gone=("stdout", "stderr")).returncode == 0
+    assert file.stat().st_size > 0
+
+
+@pytest.mark.parametrize("where", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("models",), 0), (("doctor", "--json"), 0), (("--help",), 0), (("verify", "nope"), 2), (("init",), 2)],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_a_closed_stream_changes_no_exit_code(where, arguments, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = redirected(where, *arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if where == ">&-" and code:
+        assert [line[:7] for line in done.stderr.splitlines()] == ["error: ", "hint:  "]
+
+
+# A descriptor that only reads refuses on any system; what a full disk is like, Linux has a device for.
+REFUSALS = [f"1<{os.devnull}", *(f">{path}" for path in Path("/dev").glob("full"))]
+
+
+@pytest.mark.parametrize("where", REFUSALS)
+@pytest.mark.parametrize("arguments", [("schema",), ("--help",), ("doctor", "--json")], ids=" ".join)
+def test_a_lost_result_is_an_error(where, arguments):
+    done = redirected(where, *arguments)
+    assert done.returncode == 7
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: stdout cannot be written: ")
+    assert hint.startswith("hint:  free space")
+
+
+@pytest.mark.parametrize("where", REFUSALS)
+def test_a_failure_whose_document_is_lost_keeps_its_code(where):
+    done = redirected(where, "verify", "nope", "--json")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: stdout cannot be written: ")
+
+
+@pytest.mark.parametrize("where", [w.replace("1<", "2<").replace(">", "2>") for w in REFUSALS])
+def test_progress_that_cannot_be_written_is_no_error(where):
+    done = redirected(where, "models")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "swiftformer_xs" in done.stdout

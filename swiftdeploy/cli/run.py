@@ -15,7 +15,7 @@ from swiftdeploy import console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 from swiftdeploy.cli.table import table_of
-from swiftdeploy.config import FILE_NAME, Config, bytes_of, read_config
+from swiftdeploy.config import FILE_NAME, Config, bytes_of, check_baselines, read_config
 from swiftdeploy.errors import UsageError, worst_code
 from swiftdeploy.runs import JobReport, RunReport, encode_run
 
@@ -99,10 +99,10 @@ def _config(file: Path, baseline: Path | None) -> Config:
     if not file.is_file():
         raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
     config = read_config(file.absolute())  # workers elsewhere stand in another folder
-    config = replace(config, name=file.as_posix())
-    if baseline is None:
-        return config
-    return replace(config, baseline=os.path.relpath(baseline, config.folder))  # as the file would say it
+    if baseline is not None:  # as the file would say it
+        config = replace(config, baseline=os.path.relpath(baseline, config.folder))
+    check_baselines(config, file)
+    return replace(config, name=file.as_posix())
 
 
 def _annotate(report: RunReport) -> None:

@@ -27,7 +27,7 @@ from swiftdeploy.config.entries import (
     Reports,
 )
 from swiftdeploy.config.lines import Path as KeyPath
-from swiftdeploy.config.read import make_config_schema, options_of, parse_config, read_config
+from swiftdeploy.config.read import check_baselines, make_config_schema, options_of, parse_config, read_config
 from swiftdeploy.config.starter import SCHEMA_FILE, starter
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "ReportFormat",
     "Reports",
     "bytes_of",
+    "check_baselines",
     "make_config_schema",
     "options_of",
     "parse_config",

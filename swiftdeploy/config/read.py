@@ -46,12 +46,30 @@ def parse_config(text: str, path: Path, *, place: type[Place] = Place) -> Config
     for name, entry in document.models.items():
         whole = decode(ModelEntry, _merged(plain, name), ("models", name), where)
         whole = dataclasses.replace(whole, model=entry.model or name)
-        _check(name, whole, document, where)
+        _check(name, whole, where)
         models.append((name, whole))
     _check_names(models, document, where)
     shared = ("output", "baseline", "reports", "cache")
     said = {key: getattr(document, key) for key in shared}
     return Config(folder=path.parent, name=path.name, models=tuple(models), **said)
+
+
+def check_baselines(config: Config, path: Path) -> None:
+    """Raise ConfigError with the line in `path` where a limit is relative, and nothing is named that it is relative to.
+
+    That is no part of reading: the baseline may be the command line's, and not every command has one.
+    """
+    for name, entry in config.models:
+        if entry.baseline or config.baseline or not entry.budgets.relative:
+            continue
+        place = Place(path.name, _text(path))
+        budget, limit = entry.budgets.relative[0].split(".")
+        own = ("models", name, "budgets", budget)
+        place.refuse(
+            (*(own if own in place.lines else ("budgets", budget)), limit),
+            "it needs a baseline, and none is named",
+            'name one (baseline = "released/run.json", or run --baseline), or leave this limit out until there is one',
+        )
 
 
 def options_of(entry: ModelEntry, where: str, folder: Path = Path()) -> ExportOptions:
@@ -105,8 +123,8 @@ def _merged(plain: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**merged, **({"budgets": budgets} if budgets else {})}
 
 
-def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> None:
-    """What no single key can say: options that contradict each other, pins and baselines that hang in the air."""
+def _check(name: str, entry: ModelEntry, place: Place) -> None:
+    """What no single key can say: options that contradict each other, and pins that hang in the air."""
     path = ("models", name)
     for number, precision in enumerate(entry.precisions):
         try:
@@ -123,10 +141,6 @@ def _check(name: str, entry: ModelEntry, document: Document, place: Place) -> No
             place.refuse((*path, "calibration"), fact, "name a folder of images")
     if entry.ort and "onnx" not in entry.targets:
         place.refuse(path, "an .ort file is made of an .onnx file", 'add "onnx" to targets, or leave ort out')
-    if entry.budgets.relative and not (entry.baseline or document.baseline):
-        place.refuse(
-            (*path, "budgets"), f"{entry.budgets.relative[0]} needs a baseline", 'add baseline = "released/run.json"'
-        )
     if entry.checkpoint == HUB:
         place.refuse((*path, "checkpoint"), f"{HUB!r} names no model", f'write "{HUB}org/name@revision"')
 

@@ -148,6 +148,27 @@ def test_a_baseline_on_the_line_wins_over_the_files_own(cli, project):
     assert (answer.code, failed, answer.document["baseline"]) == (6, {"budget.size.max_ratio"}, "old/a")
 
 
+def test_a_relative_limit_is_judged_against_the_baseline_of_the_line(cli, project):
+    """And where there is none at all, what is said does not lead back to where one came from."""
+    path = project / "swiftdeploy.toml"
+    path.write_text(path.read_text() + "\n[budgets]\nsize = { max_ratio = 1.02 }\n")
+    answer = cli("run", "a")
+    assert answer.code == 3
+    assert "swiftdeploy.toml:8: budgets.size.max_ratio: it needs a baseline" in answer.err
+    assert "leave this limit out until" in " ".join(answer.err.split())
+    assert not (project / "dist").exists()
+    (project / "old").mkdir()
+    (project / "old" / "run.json").write_text("{}")
+    assert cli("run", "a", "--baseline", "old").code == 7  # the baseline counts, and this one is damaged
+    path.write_text(path.read_text().split("[budgets]")[0])
+    assert cli("run", "a").code == 0
+    (project / "dist").rename(project / "released")
+    path.write_text(path.read_text() + "\n[budgets]\nsize = { max_ratio = 1.02 }\n")
+    answer = cli("run", "a", "--baseline", "released", "--json")
+    judged = {check["name"]: check["verdict"] for check in answer.document["jobs"][0]["checks"]}
+    assert (answer.code, judged["budget.size.max_ratio"]) == (0, "pass")
+
+
 def test_the_cache_is_listed_verified_and_pruned(cli, project):
     cli("run", "a")
     (entry,) = cli("cache", "list", "--json").document["entries"]

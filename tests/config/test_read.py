@@ -1,10 +1,11 @@
 """swiftdeploy.toml as frozen values."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from swiftdeploy.config import REPORT_FILES, bytes_of, options_of, read_config
+from swiftdeploy.config import REPORT_FILES, bytes_of, check_baselines, options_of, read_config
 from swiftdeploy.errors import ConfigError
 
 
@@ -112,7 +113,6 @@ REFUSED = [
     ('[defaults]\ncheckpoint = "x"\n[models.a]\nuntrained = 0', 2, "unknown key 'checkpoint'"),
     ("[models.a]\nuntrained = 0\n[budgets]\nsize = 3", 4, "budgets.size: it is an integer and should be a table"),
     ("[models.a]\nuntrained = 0\n[budgets]\nsize = {}", 4, "budgets.size: it states no limit"),
-    ("[models.a]\nuntrained = 0\n[budgets]\nsize = { max_ratio = 1.1 }", 1, "size.max_ratio needs a baseline"),
     ("[models.a]\nuntrained = 0\n[budgets]\nparity = { min = nan }", 4, "nan is no number"),
     ("[models.a]\nuntrained = 0\n[budgets]\ntop1 = { min = 0.9 }", 4, "budgets.top1: it needs 'images'"),
     ('[models.a]\nuntrained = 0\n[budgets]\ntop1 = { images = "x", min = 2 }', 4, "budgets.top1.min: 2 is over 1"),
@@ -191,6 +191,36 @@ def test_defaults_and_budgets_go_to_every_model_and_each_may_say_otherwise(read)
     assert (a.budgets.size.max, a.budgets.size.max_ratio, a.budgets.parity.min) == ("4 MB", 1.02, 45.0)
     assert (b.budgets.size.max, b.budgets.size.max_ratio, b.budgets.parity.min) == ("512 kB", None, 45.0)
     assert (a.budgets.relative, b.budgets.relative) == (("size.max_ratio",), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("[models.a]\nuntrained = 0\n[budgets]\nsize = { max_ratio = 1.1 }", 4, "budgets.size.max_ratio"),
+        ("[models.a]\nuntrained = 0\n[budgets.parity]\nmin = 9\nmax_drop = 1", 5, "budgets.parity.max_drop"),
+        (
+            "[budgets]\nsize.max = '1 MB'\n[models.a]\nuntrained = 0\nbudgets.size.max_ratio = 1.1",
+            *(5, "models.a.budgets.size.max_ratio"),
+        ),
+        (
+            "[models.b]\nuntrained = 0\nbaseline = 'x'\n[models.a]\nuntrained = 0\n[budgets]\nlatency.max_ratio = 2",
+            *(7, "budgets.latency.max_ratio"),
+        ),
+    ],
+)
+def test_a_relative_limit_needs_a_baseline_from_the_file_or_the_command_line(read, tmp_path, text, line, key):
+    found = read(text)
+    with pytest.raises(ConfigError) as caught:
+        check_baselines(found, tmp_path / "swiftdeploy.toml")
+    assert caught.value.fact == f"swiftdeploy.toml:{line}: {key}: it needs a baseline, and none is named"
+    assert "leave this limit out until" in caught.value.hint
+    check_baselines(dataclasses.replace(found, baseline="dist"), tmp_path / "swiftdeploy.toml")
+    check_baselines(read("baseline = 'x'\n" + text), tmp_path / "swiftdeploy.toml")
+
+
+def test_an_absolute_limit_needs_no_baseline(read, tmp_path):
+    found = read("[models.a]\nuntrained = 0\n[budgets]\nsize.max = '1 MB'")
+    check_baselines(found, tmp_path / "swiftdeploy.toml")
 
 
 def test_a_file_that_is_no_text(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import os
 import tomllib
@@ -110,9 +111,19 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > SIZE_LIMIT:
             raise OSError(f"{path.stat().st_size} bytes are more than anybody writes")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        marked = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise _not_utf8(path, "UTF-16" if marked else f"no UTF-8: {error.reason} at byte {error.start}") from error
+    except OSError as error:
         raise ConfigError(f"{path.name} cannot be read: {error}", hint="check the file's permissions") from error
+    if "\0" in text[:2]:  # UTF-16 without its mark: each second byte of plain English is zero
+        raise _not_utf8(path, "UTF-16")
+    return text
+
+
+def _not_utf8(path: Path, found: str) -> ConfigError:
+    return ConfigError(f"{path.name} cannot be read: it is {found}", hint="save it as UTF-8, as TOML is")
 
 
 def _merged(plain: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -223,11 +223,29 @@ def test_an_absolute_limit_needs_no_baseline(read, tmp_path):
     check_baselines(found, tmp_path / "swiftdeploy.toml")
 
 
-def test_a_file_that_is_no_text(tmp_path):
+@pytest.mark.parametrize(
+    ("data", "fact"),
+    [
+        (b"\xff\xfe", "it is UTF-16"),
+        ("# é\n[models.a]\nuntrained = 0".encode("utf-16"), "it is UTF-16"),
+        ("[models.a]\nuntrained = 0".encode("utf-16-be"), "it is UTF-16"),
+        ("[models.a]\nuntrained = 0".encode("utf-16-le"), "it is UTF-16"),
+        ("# é".encode("latin-1"), "it is no UTF-8: unexpected end of data at byte 2"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path, data, fact):
     path = tmp_path / "swiftdeploy.toml"
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    path.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
         read_config(path)
+    assert caught.value.fact == f"swiftdeploy.toml cannot be read: {fact}"
+    assert caught.value.hint == "save it as UTF-8, as TOML is"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    path = tmp_path / "swiftdeploy.toml"
+    path.write_text("[models.a]\nuntrained = 0", encoding="utf-8-sig")
+    assert [name for name, _ in read_config(path).models] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,22 +28,47 @@ MARKS = {
 }
 
 
+def _path_of(option: str) -> Callable[[str | Path], Path]:
+    """The parser of an option's path. An empty value, as an unset variable gives it, would be the working folder."""
+
+    def parse(value: str | Path) -> Path:
+        if value == "":
+            raise UsageError(f"{option} is empty", hint="give a path, or leave the option out")
+        return Path(value)
+
+    return parse
+
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", parser=_path_of("--config"), help="The configuration.")
+]
+Baseline = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        metavar="PATH",
+        parser=_path_of("--baseline"),
+        help="Compare with this run or bundle, not with the file's.",
+    ),
+]
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", metavar="DIR", parser=_path_of("--cache"), help="Folder of the cache.")
+]
+
+
 def run(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these models of the file.", show_default=False)
     ] = None,
-    file: Annotated[Path, typer.Option("--config", "-c", help="The configuration.")] = Path(FILE_NAME),
-    baseline: Annotated[
-        Path | None,
-        typer.Option("--baseline", metavar="PATH", help="Compare with this run or bundle, not with the file's."),
-    ] = None,
+    file: ConfigFile = Path(FILE_NAME),
+    baseline: Baseline = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Worker processes; default: one a core.", show_default=False)
     ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help='Bound of all workers together, such as "8GB".')
     ] = None,
-    cache: Annotated[Path | None, typer.Option("--cache", help="Folder of the cache.", show_default=False)] = None,
+    cache: CacheFolder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Make everything anew, and keep nothing.")] = False,
     executor: Annotated[str, typer.Option("--executor", metavar="local|dask", help="Where jobs run.")] = "local",
     scheduler: Annotated[

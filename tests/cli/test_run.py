@@ -94,6 +94,9 @@ def test_dry_run_says_what_is_cached_and_why_the_rest_is_not_and_writes_nothing(
         (("run", "--executor", "kubernetes"), 2, "go together"),
         (("run", "-c", "other.toml"), 2, "there is no other.toml"),
         (("run", "c"), 2, "no model 'c'"),
+        (("run", "a", "--cache", ""), 2, "--cache is empty"),
+        (("run", "a", "--baseline="), 2, "--baseline is empty"),
+        (("run", "a", "-c", ""), 2, "--config is empty"),
         (("cache", "prune", "--size", "big"), 2, "'big' is no size"),
     ],
 )

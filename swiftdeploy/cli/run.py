@@ -122,8 +122,15 @@ def run(
 
 def _config(file: Path, baseline: Path | None) -> Config:
     """The configuration, with the baseline of the command line where one is given."""
-    if not file.is_file():
-        raise UsageError(f"there is no {file}", hint="write one: swiftdeploy init")
+    if file.exists() and not file.is_file():
+        raise UsageError(
+            f"{file} is {'a folder' if file.is_dir() else 'no regular file'}",
+            hint=f"name the file itself, such as -c {file / FILE_NAME if file.is_dir() else FILE_NAME}",
+        )
+    if not file.exists():
+        # init writes a file of that name in this folder, and no other
+        hint = "write one: swiftdeploy init" if file == Path(FILE_NAME) else "check the path that -c names"
+        raise UsageError(f"there is no {file}", hint=hint)
     config = read_config(file.absolute())  # workers elsewhere stand in another folder
     if baseline is not None:  # as the file would say it
         config = replace(config, baseline=os.path.relpath(baseline, config.folder))

@@ -66,6 +66,20 @@ def test_one_model_only_and_no_cache(cli, project):
     assert not (project / "xdg").exists()
 
 
+def test_a_model_that_is_named_twice_is_one_job(cli, project):
+    answer = cli("run", "a", "a", "--json")
+    assert (answer.code, answer.document["totals"]["jobs"]) == (0, 1)
+    assert "planning 1 jobs" in answer.err
+
+
+def test_without_a_file_the_hint_is_the_command_that_writes_it(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (("run",), ("run", "-c", "./swiftdeploy.toml")):
+        answer = cli(*arguments)
+        assert (answer.code, answer.out) == (2, "")
+        assert "write one: swiftdeploy init" in answer.err
+
+
 def test_dry_run_says_what_is_cached_and_why_the_rest_is_not_and_writes_nothing(cli, project):
     before = tree(project)
     plan = cli("run", "--dry-run")
@@ -93,6 +107,9 @@ def test_dry_run_says_what_is_cached_and_why_the_rest_is_not_and_writes_nothing(
         (("run", "--scheduler", "tcp://x:1"), 2, "go together"),
         (("run", "--executor", "kubernetes"), 2, "go together"),
         (("run", "-c", "other.toml"), 2, "there is no other.toml"),
+        (("run", "-c", "other.toml"), 2, "hint:  check the path that -c names"),
+        (("run", "-c", "."), 2, "error: . is a folder"),
+        (("run", "-c", "/dev/null"), 2, "error: /dev/null is no regular file"),
         (("run", "c"), 2, "no model 'c'"),
         (("run", "a", "--cache", ""), 2, "--cache is empty"),
         (("run", "a", "--baseline="), 2, "--baseline is empty"),

@@ -45,11 +45,11 @@ def plan(config: Config, *, store: Cache | None, only: tuple[str, ...] = (), dry
             raise UsageError(f"{config.name} has no model {name!r}", hint=f"choose from {', '.join(known)}")
     peaks = cache.peaks(store) if store is not None else {}
     before = Baselines(config)
-    with console.step(f"planning {len(only or known)} jobs"):
+    chosen = {name: known[name] for name in known if name in (only or known)}
+    with console.step(f"planning {len(chosen)} jobs"):
         return tuple(
             _compared(_planned(config, name, model, store, peaks.get(name, 0), dry=dry), before)
-            for name, model in config.models
-            if name in (only or known)
+            for name, model in chosen.items()
         )
 
 

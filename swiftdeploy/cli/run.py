@@ -132,8 +132,9 @@ def _config(file: Path, baseline: Path | None) -> Config:
         hint = "write one: swiftdeploy init" if file == Path(FILE_NAME) else "check the path that -c names"
         raise UsageError(f"there is no {file}", hint=hint)
     config = read_config(file.absolute())  # workers elsewhere stand in another folder
-    if baseline is not None:  # as the file would say it
-        config = replace(config, baseline=os.path.relpath(baseline, config.folder))
+    if baseline is not None:  # as the file would say it, and for every model
+        models = tuple((name, replace(model, baseline=None)) for name, model in config.models)
+        config = replace(config, baseline=os.path.relpath(baseline, config.folder), models=models)
     check_baselines(config, file)
     return replace(config, name=file.as_posix())
 

@@ -137,6 +137,14 @@ def test_a_baseline_that_is_not_there(cli, project):
     assert cli("run").code == 7
 
 
+def test_the_baseline_of_the_command_line_wins_over_a_models_own(cli, project):
+    assert cli("run", "a").code == 0
+    path = project / "swiftdeploy.toml"
+    path.write_text(path.read_text().replace("[models.a]\n", '[models.a]\nbaseline = "gone"\n', 1))
+    assert "the baseline gone is not there" in cli("run", "a", "--dry-run").out
+    assert cli("run", "a", "--baseline", project / "dist" / "run.json").code == 0
+
+
 def test_results_of_a_device_that_are_not_there(cli, project):
     path = project / "swiftdeploy.toml"
     path.write_text(path.read_text() + '\n[budgets]\nlatency = { max_ms = 1.5, results = "phone" }\n')

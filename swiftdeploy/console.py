@@ -21,14 +21,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+Mark = Literal["note", "begun", "done", "failed"]
+_MARKS = {"note": ("·", "yellow"), "begun": ("·", "dim"), "done": ("✓", "green"), "failed": ("✗", "red")}
 _state = {"verbosity": 0, "color": True, "interrupted": False}
 
 
@@ -49,12 +52,14 @@ def verbosity() -> int:
 
 def stderr() -> Console:
     """A rich console on the current stderr: it wraps at words on a terminal, and leaves lines whole in a file."""
-    return Console(stderr=True, no_color=not _state["color"], highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(
+        stderr=True, no_color=not _state["color"], highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty()
+    )
 
 
 def stdout() -> Console:
     """A rich console on the current stdout, for results only."""
-    return Console(no_color=not _state["color"], highlight=False)
+    return Console(no_color=not _state["color"], highlight=False, emoji=False)
 
 
 class _Outlet(io.FileIO):
@@ -160,7 +165,7 @@ def interruptible(*, once: bool = False) -> Iterator[None]:
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Show that `what` is under way: a spinner on a terminal, one line elsewhere, nothing with -q.
+    """Show that `what`, plain text, is under way: a spinner on a terminal, one line elsewhere, nothing with -q.
 
     Raises KeyboardInterrupt where an earlier one was swallowed (see `interruptible`), before and after.
     """
@@ -187,18 +192,24 @@ def _shown(what: str) -> Iterator[None]:
         return
     console = stderr()
     if not console.is_terminal or verbosity() > 0:
-        console.print(f"[dim]·[/dim] {what}")
+        console.print(_marked(what, "begun"))
         yield
         return
-    with console.status(what):
+    with console.status(Text(printable(what))):
         yield
-    console.print(f"[green]✓[/green] {what}")
+    console.print(_marked(what, "done"))
 
 
-def note(what: str) -> None:
-    """One line for the person who watches; not shown with -q."""
+def note(what: str, *, mark: Mark | None = None) -> None:
+    """Plain text for the person who watches, behind a mark where one is given; not shown with -q."""
     if verbosity() >= 0:
-        stderr().print(what)
+        stderr().print(_marked(what, mark))
+
+
+def _marked(what: str, mark: Mark | None) -> Text:
+    """Text from anywhere, a path above all, as it stands: rich would take [brackets] in it for a style."""
+    shown = "\n".join(map(printable, what.split("\n")))
+    return Text.assemble(_MARKS[mark], " ", shown) if mark is not None else Text(shown)
 
 
 def printable(text: str) -> str:
@@ -213,7 +224,7 @@ def plain(text: str) -> str:
 
 @contextlib.contextmanager
 def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show how far `what` is, and the time left: a bar on a terminal, a line each tenth elsewhere, nothing with -q.
+    """Show how far `what`, plain text, is, and the time left: a bar, off a terminal a line each tenth, nothing with -q.
 
     `done` of `total` were done before. The block calls what it is given with how many more are done.
     """
@@ -225,9 +236,14 @@ def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int]
         # Late: only this needs it, and the command line starts faster without.
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total, completed=done)
+            task = bar.add_task(printable(what), total=total, completed=done)
             yield lambda more: bar.advance(task, more)
     else:
         yield _Lines(what, total, done).advance
@@ -247,7 +263,7 @@ class _Lines:
             return
         each = (time.monotonic() - self.start) / (self.done - self.first)
         left = f", {each * (self.total - self.done):.0f} s left" if self.done < self.total else ""
-        stderr().print(f"[dim]·[/dim] {self.what}: {self.done} of {self.total}{left}")
+        stderr().print(_marked(f"{self.what}: {self.done} of {self.total}{left}", "begun"))
 
 
 @contextlib.contextmanager

@@ -1,11 +1,13 @@
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
 
 import pytest
+from rich.console import Console
 
 from swiftdeploy import console
 
@@ -111,10 +113,40 @@ def test_progress_is_silent_with_q(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+ODD, SHOWN = "a[/b] [bold] [red]é[/red]\\[x] :smile: \x1b[2J", "a[/b] [bold] [red]é[/red]\\[x] :smile: \\x1b[2J"
+
+
 def test_text_from_outside_is_printed_as_it_is(capsys):
+    """A folder may be called like a style of rich's, or hold what steers a terminal."""
     console.configure(verbosity=0, color=False)
-    console.note(console.plain("a [red]name\x1b[2J"))
-    assert capsys.readouterr().err == "a [red]name\\x1b[2J\n"
+    console.stdout().print(console.plain(ODD), soft_wrap=True)
+    console.note(ODD)
+    console.note(f"two\n{ODD}", mark="note")
+    with console.step(ODD):
+        pass
+    with console.progress(ODD, total=1) as advance:
+        advance(1)
+    found = capsys.readouterr()
+    assert found.out == f"{SHOWN}\n"
+    assert found.err.splitlines() == [
+        SHOWN,
+        "· two",
+        SHOWN,
+        f"· {SHOWN}",
+        f"· {SHOWN}: 1 of 1",
+    ]
+
+
+def test_text_from_outside_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(console, "stderr", lambda: Console(file=sys.stderr, force_terminal=True, width=200))
+    console.configure(verbosity=0, color=False)
+    with console.step(ODD):
+        pass
+    with console.progress(ODD, total=1) as advance:
+        advance(1)
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert f"✓ {SHOWN}" in seen
+    assert seen.count(SHOWN) >= 2
 
 
 def alone(code, **streams):

@@ -49,7 +49,7 @@ def bench(
         output.document(_plain(found))
         return
     _show(found)
-    console.note(f"[yellow]·[/yellow] {NOTE}")
+    console.note(NOTE, mark="note")
 
 
 def _plain(found: Any) -> dict[str, Any]:

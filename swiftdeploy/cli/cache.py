@@ -122,4 +122,4 @@ def _show(entries: tuple[Listed, ...], found: Cache, *, json: bool) -> None:
             escape(output.printable(entry.key[:16])), escape(entry.name) or "-", f"{entry.bytes / 1e6:.2f}", problem
         )
     screen.print(table)
-    console.note(escape(f"{sum(entry.bytes for entry in entries) / 1e6:.2f} MB in {found.folder}"))
+    console.note(f"{sum(entry.bytes for entry in entries) / 1e6:.2f} MB in {found.folder}")

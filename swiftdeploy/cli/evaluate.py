@@ -147,15 +147,15 @@ def _print(report: Any, *, every: bool) -> None:
         screen.print(accuracy.difference(report, one), soft_wrap=True)
     screen.print(console.plain(accuracy.recommendation(report.recommendation)))
     for skipped in report.skipped if every else report.skipped[:SHOWN]:
-        console.note(f"[yellow]·[/yellow] skipped: {console.plain(f'{skipped.name}: {skipped.reason}')}")
+        console.note(f"skipped: {skipped.name}: {skipped.reason}", mark="note")
     if len(report.skipped) > SHOWN and not every:
-        console.note(f"[yellow]·[/yellow] {len(report.skipped) - SHOWN} more skipped; -v lists all")
+        console.note(f"{len(report.skipped) - SHOWN} more skipped; -v lists all", mark="note")
     if report.weights == "untrained":
-        console.note("[yellow]·[/yellow] the weights are untrained: accuracy says nothing, agreement does")
+        console.note("the weights are untrained: accuracy says nothing, agreement does", mark="note")
     if report.reference != ORACLE:
         console.note(
-            f"[yellow]·[/yellow] no --checkpoint: compared with {console.plain(report.reference)}, the bundle's most"
-            " precise artifact, not with PyTorch"
+            f"no --checkpoint: compared with {report.reference}, the bundle's most precise artifact, not with PyTorch",
+            mark="note",
         )
     console.note(accuracy.LEGEND)
 

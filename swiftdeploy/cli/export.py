@@ -170,7 +170,7 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         return
     for result in results:
         for line in result.manifest.provenance.conclusions:
-            console.note(f"[yellow]·[/yellow] {line}")
+            console.note(line, mark="note")
         console.note(render.ledger(result.manifest))
         screen = console.stdout()
         for artifact in result.manifest.artifacts:

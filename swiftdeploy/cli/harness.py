@@ -138,7 +138,7 @@ def import_(
             done = f"{where}: was there already" if item.known else f"{where}: stored"
             console.stdout().print(escape(done), soft_wrap=True)
     if bundle is None:
-        console.note("[yellow]·[/yellow] nothing is stored: give --bundle DIR to check against a bundle and keep it")
+        console.note("nothing is stored: give --bundle DIR to check against a bundle and keep it", mark="note")
 
 
 @harness.command()
@@ -186,7 +186,7 @@ def compare(
             screen.print(line, soft_wrap=True)
     _lines("accepted in spite of", spoiled)
     if html is not None:
-        console.note(f"[green]✓[/green] {escape(str(html))}")
+        console.note(str(html), mark="done")
 
 
 def _plain(item: Any) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _found(entry: ModelEntry, *, pin: bool) -> ModelEntry:
                 f"there is no {path}",
                 hint="check the path, or use --no-pin to write the file before the weights are there",
             )
-        console.note(f"{option}: {console.plain(path)} is not there yet")
+        console.note(f"{option}: {path} is not there yet")
     return replace(entry, sha256=_digest(entry.checkpoint)) if pin and entry.checkpoint else entry
 
 

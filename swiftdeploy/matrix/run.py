@@ -8,8 +8,6 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
-
 from swiftdeploy import bundle, console
 from swiftdeploy.config import Config
 from swiftdeploy.errors import SwiftdeployError, UsageError
@@ -90,7 +88,7 @@ def _outcomes(planned: Sequence[Planned], options: RunOptions) -> Generator[Outc
         return
 
     def started(job: Job) -> None:
-        console.note(f"[dim]·[/dim] {escape(job.name)}: {', '.join(job.artifacts)}")
+        console.note(f"{job.name}: {', '.join(job.artifacts)}", mark="begun")
 
     if options.scheduler is not None:
         executed = run_there(waiting, scheduler=options.scheduler, work=options.work, started=started)
@@ -121,7 +119,7 @@ def _without_work(item: Planned) -> Outcome | None:
 
 def _tell(outcome: Outcome) -> None:
     if outcome.failure is not None:
-        console.note(f"[red]✗[/red] {escape(outcome.name)}: {console.plain(outcome.failure.fact)}")
+        console.note(f"{outcome.name}: {outcome.failure.fact}", mark="failed")
     else:
         how = "cached" if outcome.cache.state == "hit" else "made and verified"
-        console.note(f"[green]✓[/green] {escape(outcome.name)}: {how}")
+        console.note(f"{outcome.name}: {how}", mark="done")

@@ -41,7 +41,7 @@ def find_images(images: Path, *, labels: str, classes: int, needed: bool, limit:
     """
     found = labelled(images, labels, classes) if needed or labels or _has_classes(images) else _plain(images)
     for note in found.notes:
-        console.note(f"[yellow]·[/yellow] {console.plain(note)}")
+        console.note(note, mark="note")
     return checked(subset(found, limit, seed), skip=False)[0]
 
 

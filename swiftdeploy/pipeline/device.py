@@ -187,7 +187,7 @@ def _rewrite(bundle: Bundle, added: Mapping[str, tuple[Path, DeviceRecord]]) -> 
         if (folder / ENVELOPE_NAME).exists():
             # What was signed said nothing of these results, so that signature cannot stay.
             (folder / ENVELOPE_NAME).unlink()
-            console.note("[yellow]·[/yellow] the signature covered the bundle without these results: sign it again")
+            console.note("the signature covered the bundle without these results: sign it again", mark="note")
         (folder / FOLDER).mkdir(exist_ok=True)
         for name, (source, _) in added.items():
             shutil.copyfile(source, folder / name)

@@ -94,7 +94,7 @@ def prepare(request: EvaluationRequest) -> Prepared:
     classes = _classes(manifest)
     dataset = _dataset(request, manifest, classes)
     for note in dataset.notes:
-        console.note(f"[yellow]·[/yellow] {console.plain(note)}")
+        console.note(note, mark="note")
     total = len(dataset.examples)
     if request.limit is not None:
         dataset = subset(dataset, request.limit, request.seed)
@@ -102,7 +102,7 @@ def prepare(request: EvaluationRequest) -> Prepared:
         dataset, skipped, turned = checked(dataset, skip=request.skip_unreadable)
     if turned:
         done = "turned" if request.exif == "apply" else "not turned, as in training; --exif apply turns them"
-        console.note(f"[yellow]·[/yellow] {turned} images carry an EXIF orientation: they are {done}")
+        console.note(f"{turned} images carry an EXIF orientation: they are {done}", mark="note")
     if request.checkpoint is not None:
         with console.step(f"loading {request.checkpoint} as {manifest.model.name}"):
             load_oracle(manifest, request.checkpoint, model=request.model)
@@ -222,7 +222,7 @@ def _answers(prepared: Prepared, journal: Journal) -> dict[str, Answer]:
     found = dict(usable)
     done = len(examples) - sum(len(chunk) for chunk in missing)
     if done:
-        console.note(f"[yellow]·[/yellow] {done} of {len(examples)} images are answered already")
+        console.note(f"{done} of {len(examples)} images are answered already", mark="note")
     with console.progress("evaluating", total=len(examples), done=done) as advance:
         for number, answers in _spread(prepared, missing):
             journal.add(answers)

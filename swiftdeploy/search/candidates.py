@@ -40,7 +40,7 @@ def make_candidates(base: Base, names: Sequence[str], folder: Path) -> tuple[Can
         for name in names:
             made = _candidate(base, name, folder)
             if made is None:
-                console.note(f"[yellow]·[/yellow] {name} makes no weight of this network smaller")
+                console.note(f"{name} makes no weight of this network smaller", mark="note")
             else:
                 found.append(made)
             advance(1)

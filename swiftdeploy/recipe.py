@@ -17,7 +17,7 @@ import fnmatch
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,8 +151,9 @@ def read_recipe(path: Path) -> Recipe:
     if unknown:
         raise UsageError(f"{path.name}: unknown key {unknown[0]!r}", hint=hint)
     default, smallest, weights = plain.get("default"), plain.get("smallest", SMALLEST), plain.get("weights", {})
-    if not _fits(default, smallest, weights):
-        raise UsageError(f"{path.name}: default and weights are names of schemes, smallest is a number", hint=hint)
+    fault = _fault(plain)
+    if fault:
+        raise UsageError(f"{path.name}: {fault}", hint=hint)
     overrides = tuple(Override(weights=pattern, scheme=scheme) for pattern, scheme in weights.items())
     try:
         return Recipe(name=path.stem, default=str(default), overrides=overrides, smallest=smallest)
@@ -160,9 +161,19 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"{path.name}: {error.fact}", hint=error.hint) from error
 
 
-def _fits(default: Any, smallest: Any, weights: Any) -> bool:
-    texts = isinstance(default, str) and isinstance(weights, dict) and all(isinstance(v, str) for v in weights.values())
-    return texts and isinstance(smallest, int) and not isinstance(smallest, bool)
+def _fault(plain: Mapping[str, Any]) -> str:
+    """Which key of a recipe is missing or of the wrong type; "" where each is right."""
+    smallest, weights = plain.get("smallest", SMALLEST), plain.get("weights", {})
+    if "default" not in plain:
+        return "the key default is missing"
+    if not isinstance(plain["default"], str):
+        return "default is no text: it is the name of a scheme, in quotes"
+    if not isinstance(smallest, int) or isinstance(smallest, bool):
+        return "smallest is no whole number"
+    if not isinstance(weights, dict):
+        return "weights is no table"
+    wrong = [pattern for pattern, scheme in weights.items() if not isinstance(scheme, str)]
+    return f"{json.dumps(wrong[0])} in [weights] is no text: it is the name of a scheme, in quotes" if wrong else ""
 
 
 def _matches(weight: str, pattern: str) -> bool:

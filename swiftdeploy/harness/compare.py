@@ -201,7 +201,7 @@ def _matches(a: Sequence[Measurement], b: Sequence[Measurement], model_a: str, m
         return [(labels_a[0], labels_b[0])]
     raise UsageError(
         "it is not clear which models to compare",
-        hint=f"name one of each side: {', '.join(labels_a)} against {', '.join(labels_b)}",
+        hint=f"--model-a and --model-b name one of each side: {', '.join(labels_a)} against {', '.join(labels_b)}",
     )
 
 

@@ -39,6 +39,7 @@ from swiftdeploy.spec import Published
 FOLDER = "device"
 # What the command line and the app's launch arguments may choose; the rest of a plan is policy.
 _FREE = ("rounds", "predictions_per_round", "compute_units", "seed", "models")
+_HOST = "was measured on a computer, not on a device", "results of devices only are imported; compare takes this one"
 _MEASURE_AGAIN = "render the harness anew from this bundle, and measure again"
 
 
@@ -89,7 +90,9 @@ def measurements(path: Path, *, allow: Collection[str] = ()) -> tuple[Measuremen
     else:
         found = [read_result(file, allow=allow) for file in sorted(path.glob("*.json"))]
     if not found:
-        raise UsageError(f"{path} holds no result of a device", hint="import one: swiftdeploy harness import RESULT")
+        raise UsageError(
+            f"{path} holds no result of a device", hint="import one: swiftdeploy harness import RESULT --bundle DIR"
+        )
     return tuple(found)
 
 
@@ -125,6 +128,8 @@ def _check_policy(measurement: Measurement, path: Path) -> None:
     default = Plan()
     for name in (field.name for field in dataclasses.fields(Plan)):
         if name not in _FREE and getattr(measurement.plan, name) != getattr(default, name):
+            if measurement.device.kind == "host":  # `bench` has a plan of its own
+                _refuse(path, *_HOST)
             _refuse(
                 path,
                 f"followed a changed plan: {name} is not what the harness renders",
@@ -135,7 +140,7 @@ def _check_policy(measurement: Measurement, path: Path) -> None:
 def _check_models(measurement: Measurement, expected: Sequence[ModelPlan], bundle: Bundle, path: Path) -> None:
     """Each model that bears one of the bundle's labels is that artifact; models of other bundles may stand beside."""
     if measurement.device.kind == "host":
-        _refuse(path, "was measured on a computer, not on a device", "a bundle stores results of devices only")
+        _refuse(path, *_HOST)
     folder = bundle.path.resolve().name
     wanted = {name: line for line in expected for name in (line.label, f"{folder}-{line.precision}")}
     ours = [line for line in measurement.plan.models if line.label in wanted]

@@ -284,6 +284,8 @@ def test_a_bench_result_is_named_for_what_it_is(digits_copy, tmp_path):
     )
     write_result(bench(digits_copy, plan=few, threads=1).measurement, tmp_path / "host.json")
     refused(tmp_path / "host.json", digits_copy, "not on a device")
+    with pytest.raises(ArtifactError, match="not on a device"):  # also where its plan alone tells
+        import_result([tmp_path / "host.json"])
 
 
 @pytest.fixture(scope="module")

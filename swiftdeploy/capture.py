@@ -34,6 +34,10 @@ class Program:
     origins: dict[str, str]  # program value -> path of the torch module that computed it
 
 
+# A trace holds one branch for good, so that --no-fuse is no way out here.
+_BRANCHES = "make forward independent of the data's values, by torch.where say, or export the branch that the app needs"
+
+
 def capture(module: nn.Module, example: Tensor) -> fx.GraphModule:
     """The ATen graph of `module` for inputs of the example's shape, with `meta["val"]` on the meta device.
 
@@ -49,12 +53,26 @@ def capture(module: nn.Module, example: Tensor) -> fx.GraphModule:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConversionError(
             f"torch.export cannot capture {type(module).__name__}: {reason[0][:200]}",
-            hint="avoid data-dependent control flow in forward, or use --no-fuse to trace the module as it is",
+            hint=_BRANCHES if "data-dependent" in str(error) else "use --no-fuse to trace the module as it is",
         ) from error
     for node in graph.graph.nodes:
         value = operator.attrgetter(node.target)(graph) if node.op == "get_attr" else node.meta.get("val")
         node.meta["val"] = tree_map_only(Tensor, _shape_only, value)
     return graph
+
+
+def tensors_of(module: nn.Module, outputs: object) -> tuple[Tensor, ...]:
+    """What a module returned, as a tuple. Raises ConversionError for what is neither a tensor nor some in a row."""
+    results = (outputs,) if isinstance(outputs, Tensor) else outputs
+    if isinstance(results, (tuple, list)) and results and all(isinstance(r, Tensor) for r in results):
+        return tuple(results)
+    found = type(outputs).__name__
+    if isinstance(outputs, (tuple, list)):
+        found += f" of ({', '.join(type(part).__name__ for part in outputs)})"
+    raise ConversionError(
+        f"{type(module).__name__} returns a {found}: supported are a tensor, and a tuple of tensors",
+        hint="wrap the model so that forward returns its tensors, one behind the other",
+    )
 
 
 def _shape_only(value: Tensor) -> Tensor:
@@ -81,19 +99,15 @@ def freeze(module: nn.Module, example: Tensor, *, input_name: str, output_names:
     """
     try:
         with console.quiet(), torch.no_grad():
-            outputs = module(example)
+            results = tensors_of(module, module(example))
             traced = torch.jit.trace(module, example, check_trace=False)
+    except ConversionError:
+        raise
     except Exception as error:
         raise ConversionError(
             f"{type(module).__name__} cannot be traced: {type(error).__name__}: {str(error)[:200]}",
             hint="forward must take one NCHW tensor and return a tensor or a tuple of tensors",
         ) from error
-    results = (outputs,) if isinstance(outputs, Tensor) else outputs
-    if not isinstance(results, (tuple, list)) or not results or not all(isinstance(r, Tensor) for r in results):
-        raise ConversionError(
-            f"{type(module).__name__} returns {type(outputs).__name__}, not a tensor or a tuple of tensors",
-            hint="wrap the model so that forward returns its tensors",
-        )
     names = tuple(output_names) or (
         ("logits",) if len(results) == 1 else tuple(f"features_{i}" for i in range(len(results)))
     )

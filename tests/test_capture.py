@@ -64,6 +64,17 @@ def test_control_flow_on_data_is_one_error():
     with pytest.raises(ConversionError, match=r"torch\.export cannot capture Branching") as caught:
         capture(Branching(), X)
     assert "\n" not in caught.value.fact
+    assert "torch.where" in caught.value.hint  # a trace would hold one branch for good
+    assert "--no-fuse" not in caught.value.hint
+
+
+def test_what_torch_export_alone_cannot_follow_may_be_traced():
+    class Typed(nn.Module):
+        def forward(self, x):
+            return x.numpy() * 2
+
+    with pytest.raises(ConversionError, match=r"torch\.export cannot capture Typed") as caught:
+        capture(Typed(), X)
     assert "--no-fuse" in caught.value.hint
 
 
@@ -102,12 +113,13 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("body", "fact"),
     [
-        (lambda x: {"a": x}, "cannot be traced|returns dict"),
-        (lambda x: (), "cannot be traced|returns tuple"),
-        (lambda x: (x, None), "cannot be traced|returns tuple"),
+        (lambda x: {"a": x}, "Returns returns a dict: supported are"),
+        (lambda x: (), r"Returns returns a tuple of \(\): supported are"),
+        (lambda x: (x, None), r"Returns returns a tuple of \(Tensor, NoneType\): supported are"),
+        (lambda x: (x, [x]), r"Returns returns a tuple of \(Tensor, list\): supported are"),
         (lambda x: x @ x[:, :2], "cannot be traced: RuntimeError"),
     ],
-    ids=["a dictionary", "nothing", "None", "an error"],
+    ids=["a dictionary", "nothing", "None", "nested", "an error"],
 )
 def test_outputs_that_are_no_tensors_are_one_error(body, fact):
     with pytest.raises(ConversionError, match=fact) as caught:

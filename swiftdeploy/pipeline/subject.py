@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from swiftdeploy import catalog, checkpoint
+from swiftdeploy.capture import tensors_of
 from swiftdeploy.checkpoint import Loaded
 from swiftdeploy.errors import ModelError, UsageError
 from swiftdeploy.parity.samples import Sample, synthetic, to_input
@@ -138,7 +140,17 @@ def _for_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
 
 
 def class_count(module: nn.Module, example: torch.Tensor) -> int:
-    """How many scores a classifier gives, 0 for a model that is none. Raises ModelError where the model fails."""
+    """How many scores a classifier gives, 0 for a model that is none.
+
+    Raises ModelError where the model fails or takes more than one input, ConversionError for outputs that no artifact
+    can have.
+    """
+    inputs = _required(module)
+    if len(inputs) > 1:
+        raise ModelError(
+            f"{type(module).__name__}.forward takes {len(inputs)} inputs ({', '.join(inputs)}): one image is supported",
+            hint="wrap the model so that forward takes the image alone",
+        )
     try:
         with torch.no_grad():
             output = module(example)
@@ -147,4 +159,12 @@ def class_count(module: nn.Module, example: torch.Tensor) -> int:
             f"the model fails on an input of shape {tuple(example.shape)}: {type(error).__name__}: {str(error)[:160]}",
             hint="check --size and the checkpoint's input channels",
         ) from error
+    tensors_of(module, output)
     return int(output.shape[1]) if isinstance(output, torch.Tensor) and output.dim() == 2 else 0
+
+
+def _required(module: nn.Module) -> list[str]:
+    """The names of the inputs that `forward` has no default for."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(module.forward).parameters.values()
+    return [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]

@@ -59,3 +59,36 @@ def scaled():
     """A constant of the network itself, which is a weight as any other."""
     gain = torch.linspace(0.5, 2, 24).reshape(1, 24, 1, 1)
     return Around(Called(lambda x: x * gain))
+
+
+class Odd(Around):
+    """A network whose forward is none that an artifact can have."""
+
+    def __init__(self, answer):
+        super().__init__(nn.Identity())
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(super().forward(x))
+
+
+class TwoImages(Around):
+    """Two images in, and an option."""
+
+    def __init__(self):
+        super().__init__(nn.Identity())
+
+    def forward(self, left, right, scale=1.0):
+        return super().forward(left) - scale * super().forward(right)
+
+
+def named():
+    return Odd(lambda y: {"logits": y})
+
+
+def nested():
+    return Odd(lambda y: (y, [y]))
+
+
+def two_images():
+    return TwoImages()

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from swiftdeploy.errors import ParityError
+from swiftdeploy.errors import ParityError, SwiftdeployError
 from swiftdeploy.pipeline import export as module
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
@@ -44,6 +44,20 @@ def test_every_leg_passes_in_both_targets(exported, net):
     verdicts = {a.path: [leg.verdict for leg in a.parity.legs] for a in result.manifest.artifacts}
     assert verdicts == dict.fromkeys(verdicts, ["pass"] * 3)
     assert len(verdicts) == 4
+
+
+@pytest.mark.parametrize(
+    ("net", "fact"),
+    [
+        ("named", "Odd returns a dict"),
+        ("nested", r"Odd returns a tuple of \(Tensor, list\)"),
+        ("two_images", r"TwoImages\.forward takes 2 inputs \(left, right\)"),
+    ],
+)
+def test_a_forward_that_no_artifact_can_have_is_named_before_the_slow_part(exported, net, fact, monkeypatch):
+    monkeypatch.setattr(module, "prepare", lambda *_: pytest.fail("it is too late"))
+    with pytest.raises(SwiftdeployError, match=fact):
+        exported(net)
 
 
 def test_the_files_do_hold_constants_of_the_exporter(exported):

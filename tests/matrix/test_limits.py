@@ -50,7 +50,7 @@ def test_a_limit_holds_and_breaks(kind, limits, a, within, beyond):
     assert exceeded(difference(Figure(kind=kind, name="it", a=None, b=beyond)), limits) == ()
     assert exceeded(difference(Figure(kind=kind, name="it", a=a, b=beyond)), Limits(weights_l2=1)) in (
         (),
-        ("net: net.onnx: its weights cannot be compared",),
+        ("net: net.onnx: its weights cannot be compared: a report has none, the bundles beside it have",),
     )
 
 

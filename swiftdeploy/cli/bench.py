@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from swiftdeploy import console
@@ -71,7 +70,7 @@ def _show(found: Any) -> None:
 
     run, screen = found.measurement, console.stdout()
     first = run.plan.compute_units[0]
-    screen.print(escape(f"{run.device.column}, {run.device.processors} processors"), soft_wrap=True)
+    screen.print(console.plain(f"{run.device.column}, {run.device.processors} processors"), soft_wrap=True)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("artifact", "runtime"):
         table.add_column(name, overflow="fold")
@@ -80,7 +79,7 @@ def _show(found: Any) -> None:
     for label, artifact in found.artifacts.items():
         figures = run.pair(label, first).statistics
         table.add_row(
-            escape(artifact),
+            console.plain(artifact),
             found.runtimes[label],
             latency.milliseconds(figures.estimate_ms),
             latency.interval(figures.estimate_interval),
@@ -89,7 +88,9 @@ def _show(found: Any) -> None:
     for comparison in found.comparisons:
         row = next(row for row in comparison.rows if row.unit == first)
         names = f"{found.artifacts[comparison.label_b]} against {found.artifacts[comparison.label_a]}"
-        screen.print(f"{escape(names)}: {row.ratio:.3f} ({latency.ratio(row)}), {latency.verdict(row)}", soft_wrap=True)
+        screen.print(
+            f"{console.plain(names)}: {row.ratio:.3f} ({latency.ratio(row)}), {latency.verdict(row)}", soft_wrap=True
+        )
     rows = found.noise.values()
     worst = max(abs(row.ratio - 1) for row in rows)
     wide = max(abs(bound - 1) for row in rows for bound in (row.ratio_interval.low, row.ratio_interval.high))

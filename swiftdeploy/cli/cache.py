@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
@@ -117,9 +116,9 @@ def _show(entries: tuple[Listed, ...], found: Cache, *, json: bool) -> None:
     screen = console.stdout()
     table = table_of("entry", "model", "MB", "problem", width=screen.width)
     for entry in entries:
-        problem = escape(output.printable(entry.problem)) or "-"
+        problem = console.plain(entry.problem) or "-"
         table.add_row(
-            escape(output.printable(entry.key[:16])), escape(entry.name) or "-", f"{entry.bytes / 1e6:.2f}", problem
+            console.plain(entry.key[:16]), console.plain(entry.name) or "-", f"{entry.bytes / 1e6:.2f}", problem
         )
     screen.print(table)
     console.note(f"{sum(entry.bytes for entry in entries) / 1e6:.2f} MB in {found.folder}")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from swiftdeploy import console
@@ -74,7 +73,7 @@ def diff(
     else:
         _show(found)
         for line in lines:
-            console.stdout().print(f"[red]exceeded:[/red] {escape(output.printable(line))}", soft_wrap=True)
+            console.stdout().print(f"[red]exceeded:[/red] {console.plain(line)}", soft_wrap=True)
         if error is not None:
             output.fail(error, json=False)
     if error is not None:
@@ -84,23 +83,25 @@ def diff(
 def _show(found: Difference) -> None:
     screen = console.stdout()
     for bundle in found.bundles:
-        screen.print(f"[bold]{escape(bundle.name)}[/bold]", "same bytes" if bundle.identical else "", soft_wrap=True)
+        screen.print(
+            f"[bold]{console.plain(bundle.name)}[/bold]", "same bytes" if bundle.identical else "", soft_wrap=True
+        )
         if not bundle.identical:
             _show_bundle(bundle)
     for side, names in (("A", found.only_a), ("B", found.only_b)):
         for name in names:
-            screen.print(escape(f"{name}: only in {side}"), soft_wrap=True)
+            screen.print(console.plain(f"{name}: only in {side}"), soft_wrap=True)
 
 
 def _show_bundle(bundle: BundleDifference) -> None:
     screen = console.stdout()
     for fact, (a, b) in bundle.facts.items():
-        screen.print(escape(output.printable(f"  {fact}: {_short(a)} → {_short(b)}")), soft_wrap=True)
+        screen.print(console.plain(f"  {fact}: {_short(a)} → {_short(b)}"), soft_wrap=True)
     for artifact in bundle.artifacts:
-        screen.print(escape(f"  {artifact.name}: {_changed(artifact)}"), soft_wrap=True)
+        screen.print(console.plain(f"  {artifact.name}: {_changed(artifact)}"), soft_wrap=True)
     for side, names in (("A", bundle.only_a), ("B", bundle.only_b)):
         for name in names:
-            screen.print(escape(f"  {name}: only in {side}"), soft_wrap=True)
+            screen.print(console.plain(f"  {name}: only in {side}"), soft_wrap=True)
     screen.print(_figures(bundle, screen.width))
 
 
@@ -135,7 +136,7 @@ def _figures(bundle: BundleDifference, width: int) -> Table:
     for owner, figures in (("", (bundle.size,)), *((x.name, x.figures) for x in bundle.artifacts)):
         for figure in figures:
             name = f"{_kind(owner)} {figure.name}" if owner else f"bundle {figure.name}"
-            table.add_row(escape(name), _value(figure, figure.a), _value(figure, figure.b), _change(figure))
+            table.add_row(console.plain(name), _value(figure, figure.a), _value(figure, figure.b), _change(figure))
     return table
 
 

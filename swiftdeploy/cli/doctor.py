@@ -107,5 +107,5 @@ def _show(findings: list[Finding]) -> None:
     marks = {"ok": "[green]✓[/green]", "note": "[yellow]·[/yellow]", "missing": "[red]✗[/red]"}
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        table.add_row(marks[finding.state], finding.name, finding.detail)
+        table.add_row(marks[finding.state], finding.name, console.plain(finding.detail))
     console.stdout().print(table)

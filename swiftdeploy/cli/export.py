@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import config, console
 from swiftdeploy.cli import output
@@ -174,16 +173,16 @@ def _run(planned: list[ExportRequest], sign: Sign | None, *, json: bool, dry_run
         console.note(render.ledger(result.manifest))
         screen = console.stdout()
         for artifact in result.manifest.artifacts:
-            screen.print(escape(str(result.bundle / artifact.path)), soft_wrap=True)
+            screen.print(console.plain(str(result.bundle / artifact.path)), soft_wrap=True)
         screen.print(render.summary(result.manifest, width=screen.width))
         for line in (line for artifact in result.manifest.artifacts for line in render.mixed(artifact)):
-            screen.print(escape(line), soft_wrap=True)
+            screen.print(console.plain(line), soft_wrap=True)
         console.note(render.UNITS)
         if any(artifact.compression is not None for artifact in result.manifest.artifacts):
             screen.print(render.choice(result.manifest, width=screen.width))
             advice = recommended(result.manifest)
             if advice is not None:
-                screen.print(escape(recommendation(advice)))
+                screen.print(console.plain(recommendation(advice)))
             console.note(render.choice_notes(result.manifest))
 
 
@@ -204,7 +203,7 @@ def _show_plan(planned: list[ExportRequest], *, json: bool) -> None:
     for request, row in zip(planned, rows, strict=True):
         what = ", ".join(f"{target} {precision}" for target, precision in request.options.matrix)
         line = f"{row['checkpoint']} as {request.model} → {request.destination}: {what}"
-        console.stdout().print(escape(line), soft_wrap=True)
+        console.stdout().print(console.plain(line), soft_wrap=True)
 
 
 def _from_config(

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
-from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
@@ -100,9 +99,9 @@ def write(
         output.document({"project": str(out), "written": not dry_run, "plan": plan})
         return
     each = f"{len(plan.compute_units)} compute units, {plan.rounds} rounds of {plan.predictions_per_round} predictions"
-    console.stdout().print(f"{', '.join(m.label for m in plan.models)}: {each}", soft_wrap=True)
+    console.stdout().print(console.plain(f"{', '.join(m.label for m in plan.models)}: {each}"), soft_wrap=True)
     place = f"{out}: would be written" if dry_run else f"{out}: open Bench.xcodeproj; README.md has every step"
-    console.stdout().print(escape(place), soft_wrap=True)
+    console.stdout().print(console.plain(place), soft_wrap=True)
 
 
 @harness.command("import")
@@ -136,7 +135,7 @@ def import_(
         if item.stored:
             where = f"{bundle}/{item.stored}"
             done = f"{where}: was there already" if item.known else f"{where}: stored"
-            console.stdout().print(escape(done), soft_wrap=True)
+            console.stdout().print(console.plain(done), soft_wrap=True)
     if bundle is None:
         console.note("nothing is stored: give --bundle DIR to check against a bundle and keep it", mark="note")
 
@@ -179,11 +178,11 @@ def compare(
         return
     screen = console.stdout()
     for one in found:
-        screen.print(f"A {escape(one.label_a)} on {escape(one.column_a)}", soft_wrap=True)
-        screen.print(f"B {escape(one.label_b)} on {escape(one.column_b)}", soft_wrap=True)
+        screen.print(f"A {console.plain(one.label_a)} on {console.plain(one.column_a)}", soft_wrap=True)
+        screen.print(f"B {console.plain(one.label_b)} on {console.plain(one.column_b)}", soft_wrap=True)
         screen.print(latency.comparison(one))
         for line in (*dict.fromkeys(row.reason for row in one.rows if row.reason), *latency.stated(one)):
-            screen.print(line, soft_wrap=True)
+            screen.print(console.plain(line), soft_wrap=True)
     _lines("accepted in spite of", spoiled)
     if html is not None:
         console.note(str(html), mark="done")
@@ -220,9 +219,9 @@ def _show(item: Any) -> None:
     from swiftdeploy.harness.report import notes
 
     run, screen = item.measurement, console.stdout()
-    screen.print(escape(f"{item.path.name}: {run.device.column}, {run.created_at}"), soft_wrap=True)
+    screen.print(console.plain(f"{item.path.name}: {run.device.column}, {run.created_at}"), soft_wrap=True)
     for label, table in latency.results(run):
-        screen.print(f"[bold]{escape(label)}[/bold]", soft_wrap=True)
+        screen.print(f"[bold]{console.plain(label)}[/bold]", soft_wrap=True)
         screen.print(table)
     _lines("accepted in spite of", run.invalid)
     _lines("note", notes(run))
@@ -230,4 +229,4 @@ def _show(item: Any) -> None:
 
 def _lines(what: str, lines: Sequence[str]) -> None:
     for line in lines:
-        console.stdout().print(f"[yellow]{what}:[/yellow] {escape(line)}", soft_wrap=True)
+        console.stdout().print(f"[yellow]{what}:[/yellow] {console.plain(line)}", soft_wrap=True)

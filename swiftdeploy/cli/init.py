@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import catalog, console
 from swiftdeploy.cli import output
@@ -86,9 +85,7 @@ def init(
         images=images,
         calibration=calibration,
     )
-    name = name or _folder(model)
-    parse_config(starter([(name, entry)], output=out), path, place=_CommandLine)
-    text = starter([(name, _found(entry, pin=pin))], output=out)
+    text = _text(name or _folder(model), entry, out, pin=pin)
     if dry_run and not json:
         sys.stdout.write(text)
         return
@@ -97,8 +94,14 @@ def init(
     if json:
         output.document({"written": [] if dry_run else [FILE_NAME, SCHEMA_FILE], "text": text})
         return
-    console.stdout().print(escape(FILE_NAME), soft_wrap=True)
+    console.stdout().print(FILE_NAME)
     console.note("next: swiftdeploy run")
+
+
+def _text(name: str, entry: ModelEntry, out: str, *, pin: bool) -> str:
+    """The file, which parses. Raises UsageError with the option that does not fit, before any weights are read."""
+    parse_config(starter([(name, entry)], output=out), Path(FILE_NAME), place=_CommandLine)
+    return starter([(name, _found(entry, pin=pin))], output=out)
 
 
 def _check_free(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.markup import escape
 from rich.table import Table
 
 from swiftdeploy.cli.render import MARKS
@@ -83,4 +82,4 @@ def stated(found: Comparison) -> Iterator[str]:
     for side, label, published in (("A", found.label_a, found.published_a), ("B", found.label_b, found.published_b)):
         for one in published:
             device = one.device or "device not stated"
-            yield escape(f"published, not measured here: {side} {label} {one.value:g} ms ({device}; {one.source})")
+            yield f"published, not measured here: {side} {label} {one.value:g} ms ({device}; {one.source})"

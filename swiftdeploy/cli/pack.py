@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
@@ -52,4 +51,4 @@ def pack(
         return
     for one in packed:
         done = f"{one.bytes / 1e6:.2f} MB, sha256 {one.sha256}" if not dry_run else "not written"
-        console.stdout().print(escape(f"{one.path}: {one.files} files, {done}"), soft_wrap=True)
+        console.stdout().print(console.plain(f"{one.path}: {one.files} files, {done}"), soft_wrap=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
@@ -183,7 +182,7 @@ def _show_plan(config: Config, store: Any, names: tuple[str, ...], *, json: bool
         if item.failure is not None:
             state = f"cannot begin: {item.failure.fact}"
         line = f"{item.job.name}: {', '.join(item.job.artifacts)} → {_near(item.job.request.destination)}: {state}"
-        console.stdout().print(escape(output.printable(line)), soft_wrap=True)
+        console.stdout().print(console.plain(line), soft_wrap=True)
     return code
 
 
@@ -200,14 +199,14 @@ def _show(report: RunReport) -> None:
     screen.print(table)
     for job in report.jobs:
         for line in _complaints(job):
-            screen.print(escape(output.printable(line)), soft_wrap=True)
+            screen.print(console.plain(line), soft_wrap=True)
 
 
 def _row(job: JobReport) -> tuple[str, ...]:
     good = sum(check.verdict == "pass" for check in job.checks)
     asked = sum(check.verdict != "skip" for check in job.checks)
     return (
-        escape(job.name),
+        console.plain(job.name),
         f"{job.summary.bytes / 1e6:.2f}" if job.summary is not None else "-",
         str(len(job.artifacts)),
         f"{good}/{asked}" if asked else "-",

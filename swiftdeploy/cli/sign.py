@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
@@ -62,4 +61,4 @@ def _say(document: dict[str, object], text: str, *, json: bool) -> None:
     if json:
         output.document(document)
     else:
-        console.stdout().print(escape(text), soft_wrap=True)
+        console.stdout().print(console.plain(text), soft_wrap=True)

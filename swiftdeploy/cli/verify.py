@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
@@ -138,12 +137,14 @@ def _show(results: list[Verification], signers: list[str], rebuilt: list[Rebuild
         compared = (
             "numbers agree" if result.reports else "runs and is finite; give --checkpoint to compare with weights"
         )
-        screen.print(escape(f"{result.path}: {files}{compared}"), soft_wrap=True)
+        screen.print(console.plain(f"{result.path}: {files}{compared}"), soft_wrap=True)
     for result, key in zip(results, signers, strict=bool(signers)):
-        screen.print(escape(f"{result.path}: signed by key {key[:16]}"), soft_wrap=True)
+        screen.print(console.plain(f"{result.path}: signed by key {key[:16]}"), soft_wrap=True)
     for again in rebuilt:
         but = f"; not compared: {', '.join(again.taken_over)}" if again.taken_over else ""
-        screen.print(escape(f"{again.path}: rebuilt, {again.files} files with the same bytes{but}"), soft_wrap=True)
+        screen.print(
+            console.plain(f"{again.path}: rebuilt, {again.files} files with the same bytes{but}"), soft_wrap=True
+        )
 
 
 def _from_config(checkpoint: str | None, *, rebuild: bool) -> list[tuple[Path, str | None]]:

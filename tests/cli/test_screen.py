@@ -1,6 +1,7 @@
 """What a person sees: tables that fit, and commands on real files."""
 
 import re
+import shutil
 
 import pytest
 import torch
@@ -28,6 +29,32 @@ def test_verify_fits(cli, digits_bundle, columns):
         assert row.rstrip().endswith("pass")
         assert "…" not in row
     assert last == f"{digits_bundle}: 10 files as recorded, numbers agree"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("verify", "ODD/a"),
+        ("pack", "ODD/a", "-o", "ODD/a.zip"),
+        ("diff", "ODD", "ODD/b"),
+        ("harness", "ODD/a", "-o", "ODD/bench", "--dry-run"),
+        ("inspect", "ODD/a"),
+        ("verify", "ODD/none"),
+    ],
+    ids=" ".join,
+)
+def test_a_folders_name_neither_steers_the_terminal_nor_is_a_style(cli, digits_bundle, tmp_path, monkeypatch, line):
+    odd = "e\x1b[31m[/b][red]"
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        shutil.copytree(digits_bundle, tmp_path / odd / name)
+    if line[0] == "diff":  # a bundle that only one side has is named
+        shutil.copytree(digits_bundle, tmp_path / odd / odd)
+    answer = cli(*(word.replace("ODD", odd) for word in line))
+    assert answer.code == (2 if "none" in line[1] else 0), answer.err
+    assert "\x1b" not in answer.out + answer.err
+    if line[0] != "inspect":
+        assert "e\\x1b[31m[/b][red]" in answer.out + answer.err
 
 
 def test_verify_with_a_checkpoint_shows_every_leg(cli, digits_bundle, digits):

@@ -183,7 +183,7 @@ def _fingerprint(value: NDArray[Any]) -> bytes:
 
 
 def _neutral(value: NDArray[Any]) -> bool:
-    """All 1 or all 0: a product or sum with it changes nothing."""
+    """All 1 or all 0, as the gain and the shift of a norm that has none: they change nothing."""
     return bool((value == 1).all() or (value == 0).all())
 
 

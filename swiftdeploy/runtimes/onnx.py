@@ -61,7 +61,12 @@ class OnnxModel:
             return {}
         model = _parse(self.path)
         found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        settings = {name for node in model.graph.node if node.op_type == "Resize" for name in node.input[1:]}
+        settings, taught = set[str](), set[str]()
+        for node in model.graph.node:
+            split = 1 if node.op_type == "Resize" else len(node.input)
+            taught.update(node.input[:split])
+            settings.update(node.input[split:])
+        settings -= taught  # what a product reads as well is a weight
         return {name: value for name, value in found.items() if value.dtype.kind == "f" and name not in settings}
 
     def op_counts(self) -> dict[str, int]:

@@ -32,29 +32,27 @@ def test_verify_fits(cli, digits_bundle, columns):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "code"),
     [
-        ("verify", "ODD/a"),
-        ("pack", "ODD/a", "-o", "ODD/a.zip"),
-        ("diff", "ODD", "ODD/b"),
-        ("harness", "ODD/a", "-o", "ODD/bench", "--dry-run"),
-        ("inspect", "ODD/a"),
-        ("verify", "ODD/none"),
+        (("verify", "ODD"), 0),
+        (("pack", "ODD", "-o", "ODD.zip"), 0),
+        (("diff", "a[/b]", "plain"), 0),
+        (("harness", "ODD", "-o", "ODD-bench", "--dry-run"), 0),
+        (("verify", "ODD-none"), 2),
     ],
-    ids=" ".join,
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
-def test_a_folders_name_neither_steers_the_terminal_nor_is_a_style(cli, digits_bundle, tmp_path, monkeypatch, line):
-    odd = "e\x1b[31m[/b][red]"
+def test_a_folders_name_neither_steers_the_terminal_nor_is_a_style(
+    cli, digits_bundle, tmp_path, monkeypatch, line, code
+):
+    name = "e\x1b[31m[red]"
     monkeypatch.chdir(tmp_path)
-    for name in ("a", "b"):
-        shutil.copytree(digits_bundle, tmp_path / odd / name)
-    if line[0] == "diff":  # a bundle that only one side has is named
-        shutil.copytree(digits_bundle, tmp_path / odd / odd)
-    answer = cli(*(word.replace("ODD", odd) for word in line))
-    assert answer.code == (2 if "none" in line[1] else 0), answer.err
+    for place in (f"a[/b]/{name}", "a[/b]/same", "plain/same"):
+        shutil.copytree(digits_bundle, tmp_path / place)
+    answer = cli(*(word.replace("ODD", f"a[/b]/{name}") for word in line))
+    assert answer.code == code, answer.err
     assert "\x1b" not in answer.out + answer.err
-    if line[0] != "inspect":
-        assert "e\\x1b[31m[/b][red]" in answer.out + answer.err
+    assert "e\\x1b[31m[red]" in (answer.err if code else answer.out)
 
 
 def test_verify_with_a_checkpoint_shows_every_leg(cli, digits_bundle, digits):

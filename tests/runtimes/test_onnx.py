@@ -1,6 +1,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from swiftdeploy.errors import ArtifactError
 from swiftdeploy.runtimes import onnx as onnx_runtime
@@ -39,6 +40,24 @@ def test_every_value_is_seen_as_written(runtime, network):
 def test_weights_carry_the_names_of_the_checkpoint(runtime):
     names = set(runtime.tensors())
     assert {"head_weight", "head_bias", "patch_embed_0_weight", "network_0_0_attn_to_query_weight"} <= names
+
+
+@pytest.mark.parametrize(("shared", "names"), [(False, set()), (True, {"scales"})])
+def test_a_resizes_scales_are_no_weights_unless_something_else_reads_them(tmp_path, shared, names):
+    nodes = [
+        helper.make_node("Resize", ["x", "", "scales"], ["big"]),
+        helper.make_node("Add" if shared else "Relu", ["big", "scales"] if shared else ["big"], ["y"]),
+    ]
+    shape = [1, 1, 2, 2]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 1, 4, 4])],
+        [numpy_helper.from_array(np.float32([1, 1, 2, 2]), "scales")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path / "m.onnx")
+    assert set(onnx_runtime.open_model(tmp_path / "m.onnx", threads=1).tensors()) == names
 
 
 def test_op_counts_are_the_files(written):

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -178,23 +180,31 @@ def test_4_no_such_file(refused, tmp_path, out):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_4_unreadable_folder_as_root(tmp_path):
+def test_4_unreadable_folder_as_root():
     """As another user, in a forked child, since the interpreter itself may be closed to others."""
     script = (
-        "import os, sys, tempfile, pathlib, torch\n"
+        "import os, sys, torch\n"
         "from swiftdeploy import checkpoint\n"
         "from swiftdeploy.cli.app import run\n"
-        "folder = pathlib.Path(tempfile.mkdtemp()) / 'weights'\n"
-        "folder.mkdir()\n"
-        "folder.joinpath('model.safetensors').write_bytes(b'x')\n"
-        "folder.chmod(0o000)\n"
-        "folder.parent.chmod(0o755)\n"
         "run(['inspect', '/nothing.pth'])\n"  # imports what it will need while it may
         "os.setgid(65534)\n"
         "os.setuid(65534)\n"
-        "print(run(['export', str(folder), '-m', 'swiftformer_digits', '-o', tempfile.gettempdir() + '/new']))\n"
+        "print(run(['export', sys.argv[1], '-m', 'swiftformer_digits', '-o', sys.argv[2]]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    with tempfile.TemporaryDirectory() as outer:  # pytest's own folders are closed to other users
+        Path(outer).chmod(0o777)
+        weights = Path(outer) / "weights"
+        weights.mkdir()
+        (weights / "model.safetensors").write_bytes(b"x")
+        weights.chmod(0o000)
+        done = subprocess.run(
+            [sys.executable, "-c", script, weights, Path(outer) / "new"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert [path.name for path in Path(outer).iterdir()] == ["weights"]
     assert done.stdout.strip() == "4", done.stderr
     assert "Permission denied" in done.stderr
     assert "Traceback" not in done.stderr

@@ -78,13 +78,23 @@ def shared(tmp_path_factory, request):
 def command():
     """command(*arguments, ...) runs `swiftdeploy` in a process of its own and answers with the finished process."""
 
-    def run(*arguments, cwd=None, env=None, timeout=300, **options):
+    def run(*arguments, wrapped=(), cwd=None, env=None, timeout=300, **options):
         environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-        line = [sys.executable, "-c", "from swiftdeploy.cli import main; main()", *map(str, arguments)]
+        line = [*wrapped, sys.executable, "-c", "from swiftdeploy.cli import main; main()", *map(str, arguments)]
         settings = {"cwd": cwd, "env": {**environment, **(env or {})}, "timeout": timeout, **options}
         return subprocess.run(line, check=False, capture_output=True, text=True, **settings)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ordinary():
+    """What comes before a command so that a file's mode counts for it, as it does for anybody but root."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root reads and writes everything, and there is no setpriv")
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 
 
 def request_digits(destination, *, images=None, calibration=None, **options):

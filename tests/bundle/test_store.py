@@ -2,10 +2,10 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,9 +21,6 @@ import sys
 from pathlib import Path
 from swiftdeploy.bundle import staged
 from swiftdeploy.errors import SwiftdeployError
-if len(sys.argv) > 3:
-    os.setgid(int(sys.argv[3]))
-    os.setuid(int(sys.argv[3]))  # root may write anywhere
 try:
     with staged(Path(sys.argv[1]), force=True) as folder:
         (folder / "manifest.json").write_text("{}")
@@ -322,10 +319,9 @@ def write_full(destination, full):
         full()
 
 
-def fill(where, size, *, before="", namespace=False):
-    """The finished process that tried to put `size` bytes at `where`, as nobody where root would be let through."""
-    nobody = ["65534"] if os.geteuid() == 0 and not before else []
-    command = [sys.executable, "-c", FILLING, str(where), str(size), *nobody]
+def fill(where, size, *, wrapped=(), before="", namespace=False):
+    """The finished process that tried to put `size` bytes at `where`."""
+    command = [*wrapped, sys.executable, "-c", FILLING, str(where), str(size)]
     if before or namespace:
         command = ["sh", "-c", f'{before} exec "$@"', "sh", *command]
     if namespace:
@@ -349,8 +345,9 @@ def mounts():
 
 def test_a_full_disk(tmp_path, mounts):
     """A real one: a tmpfs of 64 kB that only the child sees; what it leaves there is listed before it goes."""
-    inner = f"mount -t tmpfs -o size=64k none {tmp_path} &&"
-    tail = f'"$@"; code=$?; ls -A {tmp_path} {tmp_path}/dist 2>/dev/null; exit $code; :'
+    folder = shlex.quote(str(tmp_path))
+    inner = f"mount -t tmpfs -o size=64k none {folder} &&"
+    tail = f'"$@"; code=$?; ls -A {folder} {folder}/dist 2>/dev/null; exit $code; :'
     done = fill(tmp_path / "dist" / "model", 1 << 20, before=f"{inner} {tail}", namespace=True)
     assert done.returncode == 7, done.stderr
     fact, hint, *left = done.stdout.splitlines()
@@ -360,7 +357,8 @@ def test_a_full_disk(tmp_path, mounts):
 
 
 def test_a_read_only_disk(tmp_path, mounts):
-    inner = f"mount -t tmpfs none {tmp_path} && mkdir {tmp_path}/dist && mount -o remount,ro {tmp_path} &&"
+    folder = shlex.quote(str(tmp_path))
+    inner = f"mount -t tmpfs none {folder} && mkdir {folder}/dist && mount -o remount,ro {folder} &&"
     done = fill(tmp_path / "dist" / "model", 10, before=inner, namespace=True)
     assert done.returncode == 7, done.stderr
     assert f"cannot be written: {tmp_path}/dist is read-only" in done.stdout
@@ -373,28 +371,23 @@ def test_a_limit_on_file_sizes(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_one_may_not_write_to():
-    with tempfile.TemporaryDirectory() as outer:  # pytest's own folders are closed to other users
-        locked = Path(outer) / "locked"
-        locked.mkdir()
-        locked.chmod(0o555)
-        Path(outer).chmod(0o755)
-        done = fill(locked / "dist" / "model", 10)
-        assert done.returncode == 7, done.stderr
-        assert f"cannot be written: {locked} is read-only" in done.stdout
-        assert names(locked) == []
-        locked.chmod(0o700)
+def test_a_folder_that_one_may_not_write_to(tmp_path, ordinary):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    done = fill(locked / "dist" / "model", 10, wrapped=ordinary)
+    assert done.returncode == 7, done.stderr
+    assert f"cannot be written: {locked} is read-only" in done.stdout
+    assert names(locked) == []
 
 
-def test_a_place_that_one_may_not_look_at():
-    with tempfile.TemporaryDirectory() as outer:
-        locked = Path(outer) / "locked"
-        locked.mkdir()
-        locked.chmod(0o000)
-        done = fill(locked / "model", 10)
-        locked.chmod(0o700)
-        assert done.returncode == 7, done.stderr
-        assert "Permission denied" in done.stdout
+def test_a_place_that_one_may_not_look_at(tmp_path, ordinary):
+    locked = tmp_path / "locked"
+    (locked / "dist").mkdir(parents=True)
+    locked.chmod(0o000)
+    done = fill(locked / "dist" / "model", 10, wrapped=ordinary)
+    locked.chmod(0o700)
+    assert done.returncode == 7, done.stderr
+    assert "Permission denied" in done.stdout
 
 
 def test_a_copy_that_failed_says_why_in_a_few_words(tmp_path):

@@ -36,12 +36,12 @@ def test_it_is_all_that_an_import_reads(folder):
     script = (
         "import sys, net, deep.other; deep.other.late()\n"
         "files = [getattr(m, '__file__', None) or '' for m in sys.modules.values()]\n"
-        "print(*(file for file in files if file.startswith(sys.argv[1])))"
+        "print(*(file for file in files if file.startswith(sys.argv[1])), sep='\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-B", "-c", script, str(folder)], cwd=folder, capture_output=True, text=True, check=True
     )
-    read = set(done.stdout.split())
+    read = set(done.stdout.splitlines())
     assert read == {str(path) for path in _reached(folder, "net")}
 
 

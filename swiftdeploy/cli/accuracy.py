@@ -10,6 +10,7 @@ from swiftdeploy.cli.table import ROOMY, table_of
 from swiftdeploy.evaluation.recommend import Recommendation
 from swiftdeploy.evaluation.report import ORACLE, EvaluationReport, Row
 from swiftdeploy.evaluation.statistics import Against, Difference
+from swiftdeploy.reporting.text import plural
 
 LEGEND = (
     "95 %: Wilson's interval of top-1; alike: answered as the reference; only: images that only the reference, and only"
@@ -50,6 +51,16 @@ def _against(found: Against | None, *, short: bool) -> tuple[str, str, str] | No
     else:
         psnr = f"{drift.worst_db:.1f}" if short else f"{drift.psnr_db:.1f}, {drift.worst_db:.1f}"
     return f"{found.agreement.percent:.2f}", f"{found.only_reference}, {found.only_subject}", psnr
+
+
+def alike(report: EvaluationReport) -> str:
+    """How many images are not answered alike, in one line."""
+    differing = len(report.differences)
+    if len(report.rows) == 1:
+        return "nothing to compare with: there is one artifact, and no --checkpoint"
+    if not differing:
+        return "all images are answered alike"
+    return f"{plural(differing, 'image')} {'is' if differing == 1 else 'are'} not answered alike"
 
 
 def difference(report: EvaluationReport, found: Difference) -> str:

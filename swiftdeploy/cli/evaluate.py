@@ -135,14 +135,13 @@ def _show(report: Any, out: Path | None, *, json: bool, every: bool) -> None:
 def _print(report: Any, *, every: bool) -> None:
     from swiftdeploy.cli import accuracy
     from swiftdeploy.evaluation.report import ORACLE
+    from swiftdeploy.reporting.text import plural
 
     screen = console.stdout()
     part = f" of {report.subset.of}, seed {report.subset.seed}" if report.subset else ""
-    screen.print(f"{report.images} images{part}, {report.classes} classes")
+    screen.print(f"{plural(report.images, 'image')}{part}, {report.classes} classes")
     screen.print(accuracy.table(report, width=screen.width))
-    differing = len(report.differences)
-    where = "" if every else "; -v lists them"
-    screen.print(f"{differing} images are not answered alike{where}" if differing else "all images are answered alike")
+    screen.print(accuracy.alike(report) + ("; -v lists them" if report.differences and not every else ""))
     for one in report.differences if every else ():
         screen.print(accuracy.difference(report, one), soft_wrap=True)
     screen.print(console.plain(accuracy.recommendation(report.recommendation)))

@@ -78,4 +78,4 @@ def _caveat(images: int, allowed: float) -> str:
     """Too few images cannot show a loss as small as is allowed."""
     if allowed <= 0 or allowed * images > 100:
         return ""
-    return f"; one of {images} images is {100 / images:.1f} points, so that more of them would say more"
+    return f"; one image of {images} is {100 / images:.1f} points, so that more of them would say more"

@@ -85,7 +85,7 @@ def umask():
 def test_one_artifact_is_recommended(cli, wanted, document):
     said = " ".join(cli(*wanted).out.split())
     assert "recommended: swiftformer_digits-fp16.mlpackage, the smallest of 2 Core ML artifacts within " in said
-    assert said.endswith("one of 10 images is 10.0 points, so that more of them would say more")
+    assert said.endswith("one image of 10 is 10.0 points, so that more of them would say more")
     found = document["recommendation"]
     assert (found["artifact"], found["tolerance"]) == ("swiftformer_digits-fp16.mlpackage", 0.5)
     none = Recommendation(artifact="", reason="none of 2 is close", tolerance=0.5)
@@ -183,6 +183,22 @@ def test_ctrl_c_keeps_what_was_answered(digits_bundle, digits, command, tmp_path
     refused = command(*wanted, "--limit", "10")
     assert refused.returncode == 2
     assert "it differs in images" in refused.stderr
+
+
+def test_a_lone_artifact_is_compared_with_nothing(cli, export_to, digits):
+    made = export_to(targets=("onnx",), precisions=("fp32",))
+    answer = cli("evaluate", made.bundle, "--images", digits / "images", "--limit", "1")
+    lines = answer.out.splitlines()
+    assert lines[0] == "1 image of 360, seed 0, 10 classes"
+    assert lines[3] == "nothing to compare with: there is one artifact, and no --checkpoint"
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 image is not answered alike"), (2, "2 images are not")])
+def test_how_many_are_not_answered_alike(document, count, said):
+    report = from_plain(EvaluationReport, document)
+    best = {row.figures.subject: 3 for row in report.rows}
+    differing = (Difference(name="3/x.png", label=3, best=best),) * count
+    assert accuracy.alike(dataclasses.replace(report, differences=differing)).startswith(said)
 
 
 def test_images_that_are_not_answered_alike_are_told_in_one_line(document):

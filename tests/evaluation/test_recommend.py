@@ -44,7 +44,7 @@ def test_the_reason_says_size_interval_and_reference():
 def test_too_few_images_are_admitted():
     found = ask([contender("fp16", 800, 16), contender("int8", 500, 16)], right=16, images=16)
     assert found.artifact == "int8.mlpackage"
-    assert "one of 16 images is 6.2 points" in found.reason
+    assert "one image of 16 is 6.2 points" in found.reason
     assert "(95 %: 80.6 to 100.0)" in found.reason
 
 

@@ -216,7 +216,7 @@ def test_one_is_recommended_by_the_images_of_the_export(compressed, records):
     found = recommended(manifest)
     assert found.artifact == min(records.values(), key=lambda record: record.bytes).path
     assert "the smallest of 4 Core ML artifacts within 0.5 points of the oracle's answers" in found.reason
-    assert "one of 16 images is 6.2 points" in found.reason
+    assert "one image of 16 is 6.2 points" in found.reason
 
     def missing_one(record):
         """The same artifact, had it answered one image of 16 otherwise."""

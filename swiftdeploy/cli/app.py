@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -28,6 +31,10 @@ from swiftdeploy.cli.verify import verify
 from swiftdeploy.errors import ArtifactError, SwiftdeployError, UsageError
 
 INTERRUPTED = 130
+REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+}  # fmt: skip
 
 app = typer.Typer(
     name="swiftdeploy",
@@ -66,11 +73,12 @@ def run(arguments: Sequence[str]) -> int:
     given = list(arguments) or ["--help"]
     try:
         with console.interruptible():
+            _check_empty(given)
             answer = typer.main.get_command(app).main(args=given, prog_name="swiftdeploy", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         answer = INTERRUPTED
     except Exception as error:
-        known = error if isinstance(error, SwiftdeployError) else _usage(error)
+        known = error if isinstance(error, SwiftdeployError) else _usage(error) or _refused(error)
         if console.interrupted():
             answer = INTERRUPTED
         elif known is not None:
@@ -83,6 +91,16 @@ def run(arguments: Sequence[str]) -> int:
     if answer == INTERRUPTED:  # typer turns most of them into this answer
         output.fail(SwiftdeployError("interrupted", hint="nothing was left half-written"), json=json, code=INTERRUPTED)
     return answer if isinstance(answer, int) else 0
+
+
+def _check_empty(arguments: Sequence[str]) -> None:
+    """Refuse what a variable that is not set leaves behind: as a path, nothing would mean the working folder."""
+    for before, argument in pairwise(("swiftdeploy", *arguments)):
+        empty = f"an empty argument follows {before}" if not argument else ""
+        if argument.startswith("--") and argument.endswith("="):
+            empty = f"{argument} has no value"
+        if empty:
+            raise UsageError(empty, hint="a variable that is not set? give a value, or leave the option out")
 
 
 def delivered(code: int) -> int:
@@ -98,6 +116,15 @@ def delivered(code: int) -> int:
     )
     output.fail(lost, json=False)  # a document would be lost as well
     return code or lost.exit_code
+
+
+def _refused(error: Exception) -> SwiftdeployError | None:
+    """What the system refuses about a file, where no command says it in better words: no bug of ours is behind it."""
+    if not isinstance(error, OSError) or error.errno not in REFUSALS or error.filename is None:
+        return None
+    return ArtifactError(
+        f"{os.fsdecode(error.filename)}: {error.strerror}", hint="check the path, your rights to it, and the disk"
+    )
 
 
 def _usage(error: Exception) -> SwiftdeployError | None:

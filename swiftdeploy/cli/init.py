@@ -20,7 +20,17 @@ from swiftdeploy.seal import canonical
 
 TARGETS, PRECISIONS = ["coreml", "onnx"], ["fp16", "fp32"]
 # Keys of the file that the command line calls by another name than "--key".
-OPTIONS = {"checkpoint": "CHECKPOINT", "targets": "--target", "precisions": "--precision"}
+OPTIONS = {
+    "checkpoint": "CHECKPOINT",
+    "targets": "--target",
+    "precisions": "--precision",
+    "min_ios": "--min-ios",
+}
+
+
+Checkpoint = Annotated[
+    str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
+]
 
 
 class _CommandLine(Place):
@@ -35,9 +45,7 @@ class _CommandLine(Place):
 
 
 def init(
-    checkpoint: Annotated[
-        str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
-    ] = None,
+    checkpoint: Checkpoint = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME|module:factory|timm:NAME", help="Which architecture.")
     ] = None,
@@ -50,6 +58,7 @@ def init(
         list[str] | None,
         typer.Option("--precision", "-p", help="Repeatable; default: fp16 and fp32.", show_default=False),
     ] = None,
+    min_ios: Annotated[int, typer.Option("--min-ios", help="15, 16, 17, 18 or 26.")] = ModelEntry().min_ios,
     labels: Annotated[str, typer.Option("--labels", metavar="FILE|imagenet", help="Make a classifier.")] = "",
     images: Annotated[str | None, typer.Option("--images", help="Your own images, for parity.")] = None,
     calibration: Annotated[
@@ -69,9 +78,8 @@ def init(
     Example: swiftdeploy init weights.pth -m swiftformer_xs --attention token_l2
     """
     output.configure(quiet=quiet, verbose=verbose, no_color=no_color)
-    path = Path(FILE_NAME)
     if not (force or dry_run):
-        _check_free(path)
+        _check_free(Path(FILE_NAME))
     if checkpoint is None or model is None:
         checkpoint, model, attention = _asked(checkpoint, model, attention)
     catalog.find(model)  # a name that no catalog has is refused here, not by the first run
@@ -81,26 +89,34 @@ def init(
         attention=attention,
         targets=tuple(target or TARGETS),
         precisions=tuple(precision or PRECISIONS),
+        min_ios=min_ios,
         labels=labels,
         images=images,
         calibration=calibration,
     )
     text = _text(name or _folder(model), entry, out, pin=pin)
-    if dry_run and not json:
-        sys.stdout.write(text)
-        return
     if not dry_run:
-        _write(path, text)
+        _write(Path(FILE_NAME), text)
     if json:
         output.document({"written": [] if dry_run else [FILE_NAME, SCHEMA_FILE], "text": text})
-        return
-    console.stdout().print(FILE_NAME)
-    console.note("next: swiftdeploy run")
+    elif dry_run:
+        sys.stdout.write(text)
+    else:
+        console.stdout().print(FILE_NAME)
+        console.note("next: swiftdeploy run")
 
 
 def _text(name: str, entry: ModelEntry, out: str, *, pin: bool) -> str:
     """The file, which parses. Raises UsageError with the option that does not fit, before any weights are read."""
-    parse_config(starter([(name, entry)], output=out), Path(FILE_NAME), place=_CommandLine)
+    text = starter([(name, entry)], output=out)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        broken = error.object[error.start : error.end].encode(errors="surrogateescape")
+        raise UsageError(
+            f"the byte {broken.hex()} of a name is no UTF-8, and {FILE_NAME} is", hint="rename the file or folder"
+        ) from error
+    parse_config(text, Path(FILE_NAME), place=_CommandLine)
     return starter([(name, _found(entry, pin=pin))], output=out)
 
 

@@ -11,6 +11,7 @@ from swiftdeploy import console
 from swiftdeploy.cli import output
 from swiftdeploy.cli.configured import configured_bundles
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
+from swiftdeploy.errors import UsageError
 
 
 def pack(
@@ -44,6 +45,11 @@ def pack(
         wanted = [(bundle, out or resolved.with_name(resolved.name + pipeline.SUFFIX))]
     else:
         bundles = configured_bundles("pack")
+        if out is not None and out.suffix == pipeline.SUFFIX and not out.is_dir():
+            raise UsageError(
+                f"{out} is one file, and swiftdeploy.toml may name several bundles",
+                hint="use -o DIR, or name the bundle",
+            )
         wanted = [(each, (out or each.parent) / (each.name + pipeline.SUFFIX)) for each in bundles]
     packed = [pipeline.pack(each, file, force=force, dry_run=dry_run) for each, file in wanted]
     if json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,32 +26,16 @@ MARKS = {
 }
 
 
-def _path_of(option: str) -> Callable[[str | Path], Path]:
-    """The parser of an option's path. An empty value, as an unset variable gives it, would be the working folder."""
-
-    def parse(value: str | Path) -> Path:
-        if value == "":
-            raise UsageError(f"{option} is empty", hint="give a path, or leave the option out")
-        return Path(value)
-
-    return parse
-
-
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", parser=_path_of("--config"), help="The configuration.")
-]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
 Baseline = Annotated[
     Path | None,
     typer.Option(
         "--baseline",
         metavar="PATH",
-        parser=_path_of("--baseline"),
         help="Compare with this run or bundle, not with the file's.",
     ),
 ]
-CacheFolder = Annotated[
-    Path | None, typer.Option("--cache", metavar="DIR", parser=_path_of("--cache"), help="Folder of the cache.")
-]
+CacheFolder = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the cache.")]
 
 
 def run(

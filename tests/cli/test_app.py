@@ -112,6 +112,23 @@ def test_usage_errors(cli, arguments, fact, hint):
     assert fact in document.document["error"]["fact"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fact"),
+    [
+        (("verify", ""), "an empty argument follows verify"),
+        (("cache", "list", "--cache", ""), "an empty argument follows --cache"),
+        (("evaluate", "bundle", "--images="), "--images= has no value"),
+        (("",), "an empty argument follows swiftdeploy"),
+    ],
+)
+def test_what_a_variable_that_is_not_set_leaves_behind(cli, arguments, fact):
+    """As a path, nothing is the working folder: what was never named would be read or written."""
+    answer = cli(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"error: {fact}\n")
+    assert cli(*arguments, "--json").document["error"]["fact"] == fact
+
+
 def test_every_schema_that_ships_is_printed(cli):
     folder = Path(swiftdeploy.__file__).parent
     shipped = {path.name.split(".")[0]: path.read_text() for path in folder.rglob("*.schema.json")}

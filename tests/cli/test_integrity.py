@@ -211,6 +211,9 @@ def test_sign_and_pack_without_a_bundle_take_those_of_the_configuration(cli, cop
     (tmp_path / "swiftdeploy.toml").write_text("".join(lines))
     answer = cli("sign", "--key", "key", "--json")
     assert [one["path"] for one in answer.document["signed"]] == ["dist/a", "dist/b"]
+    answer = cli("pack", "-o", "release.zip")
+    assert (answer.code, answer.out) == (2, "")
+    assert "release.zip is one file" in answer.err
     answer = cli("pack", "-o", "release", "--json")
     assert [one["path"] for one in answer.document["packed"]] == ["release/a.zip", "release/b.zip"]
     assert sorted(path.name for path in (tmp_path / "release").iterdir()) == ["a.zip", "b.zip"]

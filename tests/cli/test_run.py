@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import sys
 import tomllib
@@ -111,9 +112,6 @@ def test_dry_run_says_what_is_cached_and_why_the_rest_is_not_and_writes_nothing(
         (("run", "-c", "."), 2, "error: . is a folder"),
         (("run", "-c", "/dev/null"), 2, "error: /dev/null is no regular file"),
         (("run", "c"), 2, "no model 'c'"),
-        (("run", "a", "--cache", ""), 2, "--cache is empty"),
-        (("run", "a", "--baseline="), 2, "--baseline is empty"),
-        (("run", "a", "-c", ""), 2, "--config is empty"),
         (("cache", "prune", "--size", "big"), 2, "'big' is no size"),
     ],
 )
@@ -331,8 +329,9 @@ def test_every_budget_that_init_suggests_is_right(cli, tmp_path, monkeypatch):
         (("-t", "core"), "--target: 'core' is none of coreml, onnx"),
         (("-p", "int3"), "--precision: precision 'int3' is not known"),
         (("--attention", "max"), "--attention: 'max' is none of"),
-        (("-o", ""), "--output: it is empty"),
         (("-p", "int8"), "--calibration: onnx int8 is calibrated on images"),
+        (("-p", "w8a8"), "swiftformer_xs: precision 'w8a8' needs iOS 17"),
+        (("--min-ios", "14"), "--min-ios: 14 is none of"),
         (("--name", "a/b"), "a/b: the name becomes a folder"),
         (("--name", "run.json"), "run.json: its folder would take the place of the report"),
     ],
@@ -344,6 +343,19 @@ def test_init_writes_nothing_that_would_not_parse(cli, tmp_path, monkeypatch, ex
     assert answer.err.startswith(f"error: {fact}")  # the option, and no line of a file that is not there
     assert "swiftdeploy.toml" not in answer.err
     assert tree(tmp_path) == []
+
+
+def test_init_takes_the_system_that_a_precision_needs(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli("init", "w.pth", "-m", "swiftformer_xs", "--no-pin", "-p", "int4", "--min-ios", "18").code == 0
+    assert dict(read_config(Path("swiftdeploy.toml")).models)["swiftformer_xs"].min_ios == 18
+
+
+def test_init_refuses_a_name_that_the_file_cannot_hold(command, tmp_path):
+    answer = command("init", os.fsdecode(b"w\xff.pth"), "-m", "swiftformer_xs", "--no-pin", cwd=tmp_path)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith("error: the byte ff of a name is no UTF-8")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_init_refuses_a_model_that_no_catalog_has(cli, tmp_path, monkeypatch):

@@ -25,7 +25,7 @@ from swiftdeploy.pipeline.trust import vouched_model
 from swiftdeploy.pipeline.verify import Verification, is_bundle, verify_bundle
 from swiftdeploy.precision import parse
 from swiftdeploy.report import CompressionRecord, Leg, ParityReport
-from swiftdeploy.runtimes import Runtime, open_artifact
+from swiftdeploy.runtimes import Runtime, check_there, open_artifact
 from swiftdeploy.spec import ExportOptions, Precision
 
 
@@ -172,8 +172,7 @@ def _bundle_claim(
 
 
 def _lone_claim(path: Path, checkpoint: str, *, model: str | None, attention: str | None, images: Path | None) -> Claim:
-    if not path.exists():
-        raise UsageError(f"{path} does not exist", hint="name a bundle, an .mlpackage or an .onnx file")
+    check_there(path)
     if model is None:
         raise UsageError("a lone artifact does not say which model it is", hint="use --model NAME")
     runtime = open_artifact(path)

@@ -16,12 +16,13 @@ from swiftdeploy.spec import TensorSpec
 def look(source: str) -> dict[str, Any]:
     """The contents of a bundle, an artifact or a checkpoint.
 
-    Raises ArtifactError for a damaged bundle or artifact, CheckpointError for anything that is no sound checkpoint.
+    Raises ArtifactError for a damaged bundle and a missing or damaged artifact, CheckpointError for anything else that
+    is no sound checkpoint.
     """
     path = Path(source)
     if (path / MANIFEST_NAME).is_file():
         return _bundle(path)
-    if path.suffix in (".mlpackage", ".onnx", ".ort") and path.exists():
+    if path.suffix in (".mlpackage", ".onnx", ".ort"):
         return _artifact(path)
     return _checkpoint(source)
 

@@ -18,7 +18,7 @@ from swiftdeploy.parity.samples import to_input
 from swiftdeploy.pipeline.feeds import seeded_feeds
 from swiftdeploy.pipeline.images import read_images
 from swiftdeploy.pipeline.verify import running
-from swiftdeploy.runtimes import coreml
+from swiftdeploy.runtimes import check_there, coreml
 from swiftdeploy.spec import Preprocessing, TensorSpec
 
 SEEDS = range(4)
@@ -39,7 +39,7 @@ def run_report(path: Path, *, images: Path | None = None) -> tuple[RunReport, ..
     """The report of a package, or of every package of a bundle.
 
     A bundle's run on its golden inputs, a lone one on seeded inputs, both on the images of a folder where given. Raises
-    UsageError for anything else, ArtifactError for a package that is damaged or does not run.
+    UsageError for anything else, ArtifactError for a package that is missing, damaged or does not run.
     """
     if (path / MANIFEST_NAME).is_file():
         bundle = read_bundle(path)
@@ -51,7 +51,8 @@ def run_report(path: Path, *, images: Path | None = None) -> tuple[RunReport, ..
         return tuple(
             _report(bundle.file(name), rows, "golden inputs", bundle.manifest.preprocessing, images) for name in names
         )
-    if path.suffix != _SUFFIX or not path.exists():
+    check_there(path)
+    if path.suffix != _SUFFIX:
         raise UsageError(f"{path} is no Core ML package", hint="--run is for an .mlpackage, or a bundle that holds one")
     return (_report(path, None, "seeded inputs", None, images),)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from swiftdeploy import console
 from swiftdeploy.bundle import ArtifactRecord, Bundle, artifact_digest, read_bundle
-from swiftdeploy.errors import ArtifactError, ParityError, SwiftdeployError, UsageError
+from swiftdeploy.errors import ArtifactError, ParityError, SwiftdeployError
 from swiftdeploy.parity import compare
 from swiftdeploy.pipeline.feeds import seeded_feeds
 from swiftdeploy.pipeline.gates import artifact_gate
@@ -120,8 +120,6 @@ def verify_artifact(path: Path, *, seed: int = 0) -> Verification:
 
     Without a checkpoint there is no oracle to compare with. Raises ArtifactError or ParityError.
     """
-    if not path.exists():
-        raise UsageError(f"{path} does not exist", hint="name a bundle, an .mlpackage or an .onnx file")
     runtime = open_artifact(path)
     with console.step(f"running {path.name}"), running(path.name):
         answers = runtime.run(seeded_feeds(runtime.inputs, seed=seed))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swiftdeploy import console
-from swiftdeploy.errors import UsageError
+from swiftdeploy.errors import ArtifactError, UsageError
 from swiftdeploy.spec import TensorSpec
 
 Array = NDArray[Any]
@@ -47,8 +47,9 @@ class Runtime(Protocol):
 def open_artifact(path: Path, *, threads: int = 0) -> Runtime:
     """The runtime for an .mlpackage or .onnx. `threads` are ONNX Runtime's, 0 for all cores.
 
-    Raises ArtifactError for a damaged one, UsageError for another kind.
+    Raises ArtifactError for a missing or damaged one, UsageError for another kind.
     """
+    check_there(path)
     if path.suffix == ".mlpackage":
         with console.quiet():
             from swiftdeploy.runtimes import coreml
@@ -60,6 +61,12 @@ def open_artifact(path: Path, *, threads: int = 0) -> Runtime:
 
         return onnx.open_model(path, threads=threads)
     raise UsageError(f"{path.name} is no artifact", hint="name an .mlpackage or an .onnx file, or a bundle's folder")
+
+
+def check_there(path: Path) -> None:
+    """Raise ArtifactError where nothing is at the path of a bundle or an artifact."""
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist", hint="name a bundle, an .mlpackage or an .onnx file")
 
 
 def run_samples(runtime: Runtime, samples: Array) -> dict[str, Array]:

@@ -38,7 +38,7 @@ def test_verify_fits(cli, digits_bundle, columns):
         (("pack", "ODD", "-o", "ODD.zip"), 0),
         (("diff", "a[/b]", "plain"), 0),
         (("harness", "ODD", "-o", "ODD-bench", "--dry-run"), 0),
-        (("verify", "ODD-none"), 2),
+        (("verify", "ODD-none"), 7),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )

@@ -139,7 +139,7 @@ def unheard(*arguments, gone):
 @pytest.mark.parametrize("gone", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("models",), 0), (("--help",), 0), (("verify", "nope"), 2), (("verify", "nope", "--json"), 2)],
+    [(("models",), 0), (("--help",), 0), (("verify", "nope"), 7), (("verify", "nope", "--json"), 7)],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_a_reader_that_has_gone_changes_no_exit_code(arguments, code, gone):
@@ -165,7 +165,7 @@ def test_the_work_goes_on_without_a_reader(digits_bundle, tmp_path):
 @pytest.mark.parametrize("where", [">&-", "2>&-", ">&- 2>&- <&-"])
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("models",), 0), (("doctor", "--json"), 0), (("--help",), 0), (("verify", "nope"), 2), (("init",), 2)],
+    [(("models",), 0), (("doctor", "--json"), 0), (("--help",), 0), (("verify", "nope"), 7), (("init",), 2)],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_a_closed_stream_changes_no_exit_code(where, arguments, code, tmp_path, monkeypatch):
@@ -193,8 +193,8 @@ def test_a_lost_result_is_an_error(where, arguments):
 
 @pytest.mark.parametrize("where", REFUSALS)
 def test_a_failure_whose_document_is_lost_keeps_its_code(where):
-    done = redirected(where, "verify", "nope", "--json")
-    assert done.returncode == 2
+    done = redirected(where, "inspect", "nope", "--json")
+    assert done.returncode == 4
     assert done.stderr.startswith("error: stdout cannot be written: ")
 
 

@@ -42,7 +42,7 @@ def test_a_lone_file_answers_as_in_its_bundle(digits_bundle):
         assert predict(str(digits_bundle / record.artifact)) == ((record, ops),)
 
 
-@pytest.mark.parametrize("name", ["swiftformer_digits.pth", "missing.mlpackage", ""])
+@pytest.mark.parametrize("name", ["swiftformer_digits.pth", ""])
 def test_what_holds_no_program(digits, name):
     with pytest.raises(UsageError, match="holds no program to judge") as caught:
         predict(str(digits / name))

@@ -41,7 +41,7 @@ def test_a_lone_package_runs_on_seeded_inputs_or_on_images(digits_bundle, tmp_pa
     assert by_output(shown)["logits"].greatest != by_output(seeded)["logits"].greatest
 
 
-@pytest.mark.parametrize("name", ["swiftformer_digits-fp32.onnx", "labels.txt", "nothing.mlpackage"])
+@pytest.mark.parametrize("name", ["swiftformer_digits-fp32.onnx", "manifest.json", "golden"])
 def test_only_core_ml_packages_run(digits_bundle, name):
     with pytest.raises(UsageError, match="no Core ML package"):
         run_report(digits_bundle / name)

@@ -172,7 +172,7 @@ def test_a_lone_artifact_with_its_checkpoint(digits_bundle, digits, name):
 def test_a_lone_artifact_does_not_know_its_model(digits_bundle, digits):
     with pytest.raises(UsageError, match="does not say which model"):
         against(digits_bundle / ONNX, str(digits / "swiftformer_digits.pth"))
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(ArtifactError, match="does not exist"):
         against(digits_bundle / "no.onnx", str(digits / "swiftformer_digits.pth"))
 
 
@@ -201,7 +201,7 @@ def test_a_lone_file_that_is_no_artifact(digits_bundle, tmp_path, name):
         verify_artifact(tmp_path / name)
     assert caught.value.exit_code == (2 if name == "notes.txt" else 7)
     assert name in caught.value.fact
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(ArtifactError, match="does not exist"):
         verify_artifact(tmp_path / "nothing.onnx")
 
 

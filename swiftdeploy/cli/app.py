@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -122,9 +121,7 @@ def _refused(error: Exception) -> SwiftdeployError | None:
     """What the system refuses about a file, where no command says it in better words: no bug of ours is behind it."""
     if not isinstance(error, OSError) or error.errno not in REFUSALS or error.filename is None:
         return None
-    return ArtifactError(
-        f"{os.fsdecode(error.filename)}: {error.strerror}", hint="check the path, your rights to it, and the disk"
-    )
+    return ArtifactError(f"{error.filename}: {error.strerror}", hint="check the path, your rights to it, and the disk")
 
 
 def _usage(error: Exception) -> SwiftdeployError | None:

@@ -26,8 +26,6 @@ OPTIONS = {
     "precisions": "--precision",
     "min_ios": "--min-ios",
 }
-
-
 Checkpoint = Annotated[
     str | None, typer.Argument(metavar="CHECKPOINT", help="File, folder or hf-hub:org/name.", show_default=False)
 ]

@@ -45,12 +45,11 @@ def pack(
         wanted = [(bundle, out or resolved.with_name(resolved.name + pipeline.SUFFIX))]
     else:
         bundles = configured_bundles("pack")
-        if out is not None and out.suffix == pipeline.SUFFIX and not out.is_dir():
-            raise UsageError(
-                f"{out} is one file, and swiftdeploy.toml may name several bundles",
-                hint="use -o DIR, or name the bundle",
-            )
         wanted = [(each, (out or each.parent) / (each.name + pipeline.SUFFIX)) for each in bundles]
+        if out is not None and out.suffix == pipeline.SUFFIX and not out.is_dir():
+            if len(bundles) > 1:
+                raise UsageError(f"{out} is one file, and {len(bundles)} bundles are named", hint="use -o DIR")
+            wanted = [(bundles[0], out)]
     packed = [pipeline.pack(each, file, force=force, dry_run=dry_run) for each, file in wanted]
     if json:
         output.document({"packed": packed, "written": not dry_run})

@@ -213,11 +213,14 @@ def test_sign_and_pack_without_a_bundle_take_those_of_the_configuration(cli, cop
     assert [one["path"] for one in answer.document["signed"]] == ["dist/a", "dist/b"]
     answer = cli("pack", "-o", "release.zip")
     assert (answer.code, answer.out) == (2, "")
-    assert "release.zip is one file" in answer.err
+    assert "release.zip is one file, and 2 bundles are named" in answer.err
     answer = cli("pack", "-o", "release", "--json")
     assert [one["path"] for one in answer.document["packed"]] == ["release/a.zip", "release/b.zip"]
     assert sorted(path.name for path in (tmp_path / "release").iterdir()) == ["a.zip", "b.zip"]
     assert cli("pack").out.splitlines()[1].startswith("dist/b.zip")
+    (tmp_path / "swiftdeploy.toml").write_text(lines[0])
+    assert cli("pack", "-o", "release.zip").out.startswith("release.zip: ")
+    assert (tmp_path / "release.zip").is_file()
 
 
 def test_diff_of_equals(cli, made, copy):

@@ -208,7 +208,7 @@ def test_whatever_gets_worse_is_red(project):
     state["model"].update({name: value * 1e5 for name, value in head.items()})  # more than fp16 can say
     torch.save(state, project.folder / "loud.pth")
     (project.folder / "worse.toml").write_text(WORSE)
-    done = project("run", "-c", "worse.toml", "--jobs", "1")
+    done = project("run", "-c", "worse.toml", "--jobs", "1", "--no-cache")
     assert done.returncode == 6, done.stderr
     assert [job.exit_code for job in read_run(project.folder / "worse").jobs] == [6, 6, 6]
     project.says("at most 1 times the baseline's 1.368 MB", "worse", "size")

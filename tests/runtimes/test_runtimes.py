@@ -51,6 +51,7 @@ def test_batches_are_filled_up_and_what_fills_them_is_dropped(batch, count, batc
 
 @pytest.mark.parametrize("name", ["m.txt", "m", "m.mlmodel", "m.pt"])
 def test_other_files_are_no_artifacts(tmp_path, name):
+    (tmp_path / name).touch()
     with pytest.raises(UsageError, match="is no artifact"):
         open_artifact(tmp_path / name)
 

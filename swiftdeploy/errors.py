@@ -18,8 +18,14 @@ from __future__ import annotations
 
 import contextlib
 import copyreg
+import errno
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+_REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+}  # fmt: skip
 
 
 class SwiftdeployError(Exception):
@@ -94,6 +100,16 @@ class DependencyError(SwiftdeployError):
     """A library, a tool or a platform that this step needs is not there."""
 
     exit_code = 8
+
+
+def refused_by_system(error: BaseException) -> ArtifactError | None:
+    """What the system refuses about a file, where nobody said it in better words: no bug of ours is behind it.
+
+    None for any other error: a file that is not there, say, may well be a bug.
+    """
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS or error.filename is None:
+        return None
+    return ArtifactError(f"{error.filename}: {error.strerror}", hint="check the path, your rights to it, and the disk")
 
 
 @contextlib.contextmanager

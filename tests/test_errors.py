@@ -59,3 +59,17 @@ def test_a_library_that_does_not_import_is_a_dependency_and_other_failures_are_t
     assert (caught.value.fact, caught.value.hint) == ("plots need it: No module named 'no_such_library'", "install it")
     with pytest.raises(ZeroDivisionError), errors.importing("plots need it", hint="install it"):
         1 / 0  # noqa: B018
+
+
+def test_what_the_system_refuses_is_no_bug_and_what_is_not_there_may_be_one(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for path, reason in ((tmp_path / ("x" * 300), "File name too long"), (tmp_path / "loop", "Too many levels")):
+        with pytest.raises(OSError, match=reason) as caught:
+            path.read_bytes()
+        found = errors.refused_by_system(caught.value)
+        assert found.fact.startswith(f"{path}: {reason}")
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "nothing").read_bytes()
+    assert errors.refused_by_system(caught.value) is None
+    assert errors.refused_by_system(PermissionError(13, "of no file")) is None
+    assert errors.refused_by_system(KeyError("a bug")) is None

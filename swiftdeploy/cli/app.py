@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -27,13 +26,9 @@ from swiftdeploy.cli.schema import schema
 from swiftdeploy.cli.search import search
 from swiftdeploy.cli.sign import sign
 from swiftdeploy.cli.verify import verify
-from swiftdeploy.errors import ArtifactError, SwiftdeployError, UsageError
+from swiftdeploy.errors import ArtifactError, SwiftdeployError, UsageError, refused_by_system
 
 INTERRUPTED = 130
-REFUSALS = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP,
-    errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ESTALE,
-}  # fmt: skip
 
 app = typer.Typer(
     name="swiftdeploy",
@@ -77,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         answer = INTERRUPTED
     except Exception as error:
-        known = error if isinstance(error, SwiftdeployError) else _usage(error) or _refused(error)
+        known = error if isinstance(error, SwiftdeployError) else _usage(error) or refused_by_system(error)
         if console.interrupted():
             answer = INTERRUPTED
         elif known is not None:
@@ -115,13 +110,6 @@ def delivered(code: int) -> int:
     )
     output.fail(lost, json=False)  # a document would be lost as well
     return code or lost.exit_code
-
-
-def _refused(error: Exception) -> SwiftdeployError | None:
-    """What the system refuses about a file, where no command says it in better words: no bug of ours is behind it."""
-    if not isinstance(error, OSError) or error.errno not in REFUSALS or error.filename is None:
-        return None
-    return ArtifactError(f"{error.filename}: {error.strerror}", hint="check the path, your rights to it, and the disk")
 
 
 def _usage(error: Exception) -> SwiftdeployError | None:

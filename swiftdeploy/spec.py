@@ -7,6 +7,7 @@ made. `to_plain` and `from_plain` are the one codec between them and JSON; stand
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -169,6 +170,8 @@ class ExportOptions:
                 "a drift budget judges compressed artifacts that are verified, and there is none",
                 hint="leave --max-drift and --min-agreement out, or --no-verify, or add --precision int8",
             )
+        if self.max_drift_db is not None and not math.isfinite(self.max_drift_db):
+            raise UsageError(f"a drift of {self.max_drift_db} dB cannot be", hint="--max-drift takes a number of dB")
         if self.min_agreement is not None and not 0.0 <= self.min_agreement <= 100.0:
             raise UsageError(f"an agreement of {self.min_agreement} % cannot be", hint="--min-agreement takes 0 to 100")
         if self.batch < 1:

@@ -13,7 +13,7 @@ LAYERS = {
         ("errors", "precision", "quantization", "recipe", "spec", "report", "runs", "searches", "schema", "seal"), 0
     ),
     **dict.fromkeys(("config", "catalog", "console", "axis"), 0),
-    **dict.fromkeys(("mil", "capture", "canonical", "scheduler", "aside"), 1),
+    **dict.fromkeys(("mil", "capture", "canonical", "folding", "scheduler", "aside"), 1),
     **dict.fromkeys(("checkpoint", "fuse", "targets", "runtimes", "compress", "placement"), 2),
     **dict.fromkeys(("parity", "bundle", "harness", "evaluation", "reporting"), 3),
     "pipeline": 4,

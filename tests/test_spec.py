@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 
@@ -101,6 +102,8 @@ def test_whole_numbers_are_floats_where_floats_are_asked_for():
         ({"input_kind": "video"}, "--input 'video' is not known"),
         ({"dynamic_batch": True}, "a dynamic batch is for ONNX only"),
         ({"input_kind": "image", "batch": 2}, "a Core ML image input holds one image"),
+        ({"precisions": ("int8",), "max_drift_db": math.nan}, "a drift of nan dB cannot be"),
+        ({"precisions": ("int8",), "max_drift_db": math.inf}, "a drift of inf dB cannot be"),
     ],
 )
 def test_options_that_cannot_work_are_refused_when_made(options, fact):

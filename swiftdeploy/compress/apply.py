@@ -21,6 +21,7 @@ from swiftdeploy.canonical import canonicalise_package, save_package
 from swiftdeploy.compress.plan import Plan
 from swiftdeploy.compress.weights import Weight
 from swiftdeploy.errors import ConversionError, UsageError, importing
+from swiftdeploy.folding import unfolded
 from swiftdeploy.recipe import Recipe, Scheme, parse_scheme
 
 Pass = Callable[..., Any]
@@ -39,7 +40,7 @@ def compress(source: Path, destination: Path, plan: Plan, weights: Sequence[Weig
     check_libraries(plan.recipe)
     named = {weight.constant: (plan.schemes[weight.name], weight) for weight in weights if weight.name in plan.schemes}
     try:
-        with console.quiet(), _one_thread():
+        with console.quiet(), _one_thread(), unfolded():
             _run(source, destination, named)
     except OSError:
         raise  # a full or read-only disk is no fault of the weights

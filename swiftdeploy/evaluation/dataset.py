@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,14 @@ class DataSet:
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    @property
     def digest(self) -> str:
-        """One sha256 over names, labels and sizes in bytes: another set has another."""
-        lines = (f"{e.label} {e.path.stat().st_size} {e.name}\n" for e in self.examples)
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        """One sha256 over names, labels and every file's bytes, all of which are read: another set has another."""
+        whole = hashlib.sha256()
+        for example in self.examples:
+            with example.path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            whole.update(f"{example.label} {content} {example.name}\n".encode("utf-8", "surrogateescape"))
+        return whole.hexdigest()
 
 
 def read_folder(folder: Path, classes: Classes) -> DataSet:
@@ -101,14 +105,17 @@ def read_csv(path: Path, classes: Classes) -> DataSet:
     A label is a class's name, or else its index. Raises UsageError naming the row that is wrong.
     """
     examples: dict[str, Example] = {}
+    seen: set[str] = set()
     for number, file, label in rows(path):
         image = path.parent / file
-        if file in examples:
+        spelled = os.path.abspath(image)  # noqa: PTH100  a/./b and a/c/../b are a/b
+        if spelled in seen:
             raise UsageError(f"{path.name}, row {number}: {file} is listed twice", hint="leave one of the two out")
         if not image.is_file():
             raise UsageError(
                 f"{path.name}, row {number}: {file} does not exist", hint=f"paths start at {path.parent}, or at /"
             )
+        seen.add(spelled)
         index = classes.of_label(label, f"{path.name}, row {number}")
         examples[file] = Example(name=file, path=image.absolute(), label=index)
     if not examples:

@@ -80,8 +80,11 @@ def to_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8. A PNG's may stand behind its pixels, which a look at the header must not decode."""
-    if image.format == "PNG" and "exif" not in image.info:
+    """The EXIF orientation that is still to be done, 1 to 8: 1 for a TIFF, which Pillow turns as it decodes it.
+
+    A PNG's may stand behind its pixels, which a look at the header must not decode.
+    """
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1

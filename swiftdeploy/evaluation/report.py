@@ -50,7 +50,7 @@ class EvaluationReport:
     """One bundle on one labelled set of images.
 
     `reference` is "oracle", or the artifact that the others are compared with where no checkpoint was given.
-    `class_names` are empty where only indexes are known; `dataset_sha256` covers names, labels and sizes.
+    `class_names` are empty where only indexes are known; `dataset_sha256` covers names, labels and contents.
     """
 
     schema: Literal[1]

@@ -54,7 +54,7 @@ def read_album(found: DataSet, size: tuple[int, int], preprocessing: Preprocessi
         names=tuple(example.name for example in found.examples),
         pixels=np.stack(pixels),
         labels=None if NO_LABEL in labels else labels,
-        digest=found.digest,
+        digest=found.digest(),
     )
 
 

@@ -21,6 +21,7 @@ from swiftdeploy.evaluation.report import ORACLE, Budget, EvaluationReport, Row,
 from swiftdeploy.pipeline.album import labelled
 from swiftdeploy.pipeline.evaluator import Setup, answer, forget
 from swiftdeploy.pipeline.oracle import load_oracle
+from swiftdeploy.pipeline.source import model_digest
 from swiftdeploy.pipeline.verify import hashed
 from swiftdeploy.pipeline.versions import versions
 from swiftdeploy.precision import parse
@@ -124,7 +125,9 @@ def run(prepared: Prepared) -> EvaluationReport:
     ArtifactError for a model that does not run, DependencyError for workers that are not there.
     """
     examples = prepared.dataset.examples
-    journal = open_journal(prepared.request.resume, _identity(prepared))
+    with console.step(f"hashing {len(examples)} images"):
+        digest = prepared.dataset.digest()
+    journal = open_journal(prepared.request.resume, _identity(prepared, digest))
     try:
         found = _answers(prepared, journal)
     finally:
@@ -135,7 +138,7 @@ def run(prepared: Prepared) -> EvaluationReport:
     readable = [a for a in ordered if not a.unreadable]
     if not readable:
         raise UsageError("no image of the data set is readable", hint="every one was skipped")
-    return _report(prepared, readable, tuple(sorted((*prepared.skipped, *lost), key=lambda s: s.name)))
+    return _report(prepared, digest, readable, tuple(sorted((*prepared.skipped, *lost), key=lambda s: s.name)))
 
 
 def _classes(manifest: Manifest) -> int:
@@ -197,13 +200,14 @@ def _lossy_reference(request: EvaluationRequest, manifest: Manifest) -> str:
     return f"the bundle's most precise artifact, {reference.path}, is compressed, and what it lost itself is unknown"
 
 
-def _identity(prepared: Prepared) -> Mapping[str, str]:
+def _identity(prepared: Prepared, images: str) -> Mapping[str, str]:
     """What a journal belongs to: answers of another bundle, checkpoint, set or version must not be mixed in."""
-    made = versions()
+    made, factory = versions(), prepared.request.model or ""
     return {
         "bundle": prepared.manifest.tree_sha256,
         "checkpoint": prepared.manifest.provenance.sha256 if prepared.request.checkpoint is not None else "",
-        "images": prepared.dataset.digest,
+        "model": model_digest(factory, Path()) if ":" in factory else "",
+        "images": images,
         "exif": prepared.request.exif,
         "preprocessing": str(prepared.manifest.preprocessing),
         "versions": ", ".join(f"{name} {made[name]}" for name in sorted(made)),
@@ -245,7 +249,9 @@ def _spread(prepared: Prepared, chunks: Sequence[Sequence[Example]]) -> Iterator
     return spread.over_processes(work, chunks, jobs) if jobs > 1 else spread.here(work, chunks)
 
 
-def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skipped, ...]) -> EvaluationReport:
+def _report(
+    prepared: Prepared, images: str, answers: Sequence[Answer], skipped: tuple[Skipped, ...]
+) -> EvaluationReport:
     request, manifest, setup = prepared.request, prepared.manifest, prepared.setup
     subjects = {a.path: (str(a.precision), a.bytes) for a in manifest.artifacts}
     if request.checkpoint is not None:
@@ -271,7 +277,7 @@ def _report(prepared: Prepared, answers: Sequence[Answer], skipped: tuple[Skippe
         images=len(answers),
         classes=prepared.classes,
         class_names=prepared.dataset.names,
-        dataset_sha256=prepared.dataset.digest,
+        dataset_sha256=images,
         subset=part,
         exif=request.exif,
         preprocessing=manifest.preprocessing,

@@ -80,11 +80,14 @@ def _stored(scope: Scope, bound: Binding) -> Stored | None:
     return Stored(bytes=stored_bytes(kind.dtype, _known(kind)), values=math.prod(_known(kind)))
 
 
+_PARAMETERS = ("shape", "axis", "vector_axis")  # of constexpr ops: they say how to unpack, and hold no weights
+
+
 def _parts(scope: Scope, constexpr: Operation) -> dict[str, int]:
     """The bytes of every constant from which a constexpr op, or a chain of them, unpacks its value."""
     found: dict[str, int] = {}
     for key, given in constexpr.inputs.items():
-        for bound in given:
+        for bound in given if key not in _PARAMETERS else ():
             made = scope.counter.operations.get(bound) if isinstance(bound, str) else None
             kind = scope.type_of(bound)
             if made is not None and made.type.startswith("constexpr_"):

@@ -20,8 +20,8 @@ def negative_infinity(scope: Scope, operation: Operation) -> str:
     """A constant that holds minus infinity, or will once it is rounded to half precision."""
     for key, bound in _given(operation):
         value = scope.constant(bound)
-        if value is not None and value.dtype.kind == "f" and value.size and float(value.min()) < -FP16_MAX:
-            return f"{key} holds {float(value.min()):g}"
+        if value is not None and value.dtype.kind == "f" and bool((value < -FP16_MAX).any()):
+            return f"{key} holds {float(np.nanmin(value)):g}"
     return ""
 
 

@@ -40,9 +40,9 @@ class Scope:
     weight_bytes: int
 
     def moving(self, operation: Operation) -> Iterator[tuple[str, TensorType]]:
-        """(name, type) of every tensor that an op reads or writes and that a run changes."""
-        for bound in _bindings(operation):
-            if isinstance(bound, str) and bound not in self.static and bound in self.counter.types:
+        """(name, type) of every tensor that an op reads or writes and that a run changes; once, if it is read twice."""
+        for bound in dict.fromkeys(bound for bound in _bindings(operation) if isinstance(bound, str)):
+            if bound not in self.static and bound in self.counter.types:
                 yield bound, self.counter.types[bound]
         for output in operation.outputs:
             if output.name in self.counter.types:

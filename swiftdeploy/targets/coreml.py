@@ -16,7 +16,7 @@ import coremltools as ct
 import numpy as np
 import torch
 
-from swiftdeploy import console
+from swiftdeploy import console, folding
 from swiftdeploy.canonical import canonicalise_package, save_package
 from swiftdeploy.capture import Program
 from swiftdeploy.errors import ConversionError
@@ -32,15 +32,6 @@ MINIMUM_OS = {
     18: ct.target.iOS18,
     26: ct.target.iOS26,
 }
-# These would fold weights into each other behind the back of leg 3. Whatever can be folded, `fuse` has folded.
-_WEIGHT_FOLDING_PASSES = (
-    "common::fuse_conv_batchnorm",
-    "common::fuse_conv_scale",
-    "common::fuse_conv_bias",
-    "common::fuse_linear_bias",
-    "common::fuse_matmul_weight_bias",
-    "common::fuse_elementwise_to_batchnorm",
-)
 
 
 def convert(
@@ -133,7 +124,7 @@ def _attribute_path(value: Any) -> str:
 
 def _pipeline() -> Any:
     pipeline = ct.PassPipeline.DEFAULT
-    pipeline.remove_passes(_WEIGHT_FOLDING_PASSES)
+    pipeline.remove_passes(folding.PASSES)
     return pipeline
 
 

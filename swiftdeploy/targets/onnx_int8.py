@@ -170,7 +170,8 @@ def _refusals(name: str) -> Iterator[None]:
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConversionError(
-            f"{name} does not quantise: {reason[0][:200]}", hint="keep the node that it names in float"
+            f"{name} does not quantise: {reason[0][:200]}",
+            hint="keep the node at fault in float with --int8 keep_float=NODE, or use -p w8: weights alone",
         ) from error
 
 

@@ -53,6 +53,8 @@ def _why_float(
         return f"ONNX Runtime has no 8-bit {node.op_type} that gains"
     if node.op_type == "Conv" and _reads_few_channels(node, shapes):
         return "reads the image's few channels"
+    if node.op_type == "ConvTranspose" and any(a.name == "group" and a.i > 1 for a in node.attribute):
+        return "ONNX Runtime's tool mistakes the channels of its groups"
     if onnx_int8_gelu.is_slope(node):
         return "becomes the scale of what it reads"
     if node.op_type == "Mul" and not any(name in made and made[name].op_type == "Sigmoid" for name in node.input):

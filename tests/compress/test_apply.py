@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from coremltools.optimize.coreml import decompress_weights
+from torch import nn
 
 from swiftdeploy import compress, console
 from swiftdeploy.capture import freeze
@@ -148,6 +149,31 @@ def test_same_bytes_in_another_process(package, tmp_path):
     line = [sys.executable, "-W", "ignore", "-c", code, str(before), str(again), str(tmp_path / "recipe.toml")]
     subprocess.run(line, check=True, capture_output=True, env=environment)
     assert digest(again) == digest(after)
+
+
+class Shifted(nn.Module):
+    """What GroupNorm ends with: a scale and an offset a channel, apart from any layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(24, 96, 3, padding=1)
+        self.scale, self.offset = (nn.Parameter(torch.rand(1, 96, 1, 1)) for _ in range(2))
+
+    def forward(self, x):
+        return (torch.relu(self.layer(x)) * self.scale + self.offset).mean((2, 3))
+
+
+def test_a_scale_and_an_offset_stay_what_they_are(tmp_path):
+    """coremltools' pass that makes a batch_norm of them fails on fp16, and would hide two tensors from leg 3."""
+    torch.manual_seed(0)
+    program = freeze(Shifted().eval().requires_grad_(False), torch.zeros(1, 24, 8, 8), input_name="image")
+    before, after = tmp_path / "net.mlpackage", tmp_path / "net-int8.mlpackage"
+    coreml.convert(program, before, precision="fp16", min_ios=16)
+    weights, plan = compressed(before, after, Recipe(name="int8", default="int8"))
+    assert set(plan.schemes) == {"layer_weight"}
+    plain, packed = compress.dense_weights(before), compress.dense_weights(after)
+    assert compress.check_weights(after, weights, plan, plain, packed) == []
+    assert {"scale", "offset"} <= set(packed)
 
 
 def test_a_recipe_that_compresses_nothing(package, tmp_path):

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from swiftdeploy.errors import UsageError
 from swiftdeploy.evaluation.classes import Classes
 from swiftdeploy.evaluation.dataset import DataSet, Example, checked, read_csv, read_folder, subset
-from swiftdeploy.evaluation.decode import UnreadableImage
+from swiftdeploy.evaluation.decode import UnreadableImage, read_pixels
 
 NAMES = ("cat", "dog", "tree frog")
 
@@ -153,6 +153,7 @@ def test_a_path_may_be_absolute(folder, tmp_path):
         ("file,label\n", "lists no images"),
         ("file,label\na/1.png,0\na/3.png,0\n", "row 3: a/3.png does not exist"),
         ("file,label\na/1.png,0\na/1.png,1\n", "row 3: a/1.png is listed twice"),
+        ("file,label\na/1.png,0\na/./1.png,1\n", "row 3: a/./1.png is listed twice"),
         ("file,label\na/1.png,dgo\n", "row 2: 'dgo' is no class"),
         ("file,label\na/1.png,3\n", "row 2: '3' is no class"),
         ("file,label\na/1.png,-1\n", "row 2: '-1' is no class"),
@@ -193,20 +194,25 @@ def test_broken_headers_stop_or_are_skipped_and_named(folder):
 
 
 def test_turned_images_are_counted(folder):
-    path = folder("a/1.jpg", "a/2.jpg")
+    path = folder("a/1.jpg", "a/2.jpg", "a/3.tif")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (4, 4)).save(path / "a/1.jpg", exif=exif)
+    # Pillow itself turns a TIFF, whoever opens it: nothing is left to be said, or done.
+    Image.new("RGB", (4, 8)).save(path / "a/3.tif", exif=exif)
+    assert read_pixels(path / "a/3.tif", channels=3).size == (8, 4)
+    assert read_pixels(path / "a/3.tif", channels=3, exif="apply").size == (8, 4)
     assert checked(read_folder(path, Classes(count=1)), skip=False)[2] == 1
 
 
-def test_the_digest_covers_names_labels_and_sizes(folder):
+def test_the_digest_covers_names_labels_and_contents(folder):
     path = folder("a/1.png", "b/1.png")
-    first = read_folder(path, Classes(count=2)).digest
-    assert read_folder(path, Classes(count=2)).digest == first
-    other = read_folder(path, Classes(count=3, names=("b", "a", "c"))).digest
-    (path / "a/1.png").write_bytes((path / "a/1.png").read_bytes() + b"x")
-    assert len({first, other, read_folder(path, Classes(count=2)).digest}) == 3
+    first = read_folder(path, Classes(count=2)).digest()
+    assert read_folder(path, Classes(count=2)).digest() == first
+    other = read_folder(path, Classes(count=3, names=("b", "a", "c"))).digest()
+    content = (path / "a/1.png").read_bytes()
+    (path / "a/1.png").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
+    assert len({first, other, read_folder(path, Classes(count=2)).digest()}) == 3
 
 
 def synthetic(counts):

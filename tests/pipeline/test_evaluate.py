@@ -273,6 +273,20 @@ def test_a_journal_of_another_evaluation(lean, noisy, checkpoint, tmp_path, chan
         evaluate(EvaluationRequest(**{**plain, "limit": 8, **change}))
 
 
+def test_a_journal_of_other_pixels_in_as_many_bytes(lean, tmp_path):
+    """Uncompressed images of one shape have one size, whatever they show."""
+    for index in range(4):
+        Image.fromarray(np.full((40, 40), 60 * index, np.uint8)).save(tmp_path / f"{index}.bmp")
+    rows = "".join(f"{index}.bmp,{index}\n" for index in range(4))
+    (tmp_path / "set.csv").write_text(f"file,label\n{rows}")
+    request = EvaluationRequest(bundle=lean, images=tmp_path / "set.csv", resume=tmp_path / "j")
+    first = evaluate(request)
+    assert evaluate(request) == first
+    shutil.copy(tmp_path / "0.bmp", tmp_path / "1.bmp")
+    with pytest.raises(UsageError, match="it differs in images"):
+        evaluate(request)
+
+
 def test_another_bundles_journal(lean, digits_copy, noisy, tmp_path, damaged):
     evaluate(EvaluationRequest(bundle=lean, images=noisy[0], limit=8, resume=tmp_path / "j"))
     other = damaged(digits_copy, 1.5)

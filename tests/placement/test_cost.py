@@ -113,6 +113,14 @@ def test_a_shared_weight_counts_once_in_the_total(save):
     assert record.cost.weight_bytes < 2 * 64 * 64 * 2
 
 
+def test_a_tensor_that_an_op_reads_twice_is_read_once(save):
+    size = 8 * 64 * 2
+    _, ops = place(save(lambda mb, a: mb.mul(x=a, y=a), [np.ones((8, 64), np.float16)], ios=16))
+    assert [op.cost.activation_bytes for op in ops] == [2 * size]
+    _, ops = place(save(lambda mb, a: mb.matmul(x=a, y=a, transpose_y=True), [np.ones((8, 64), np.float16)], ios=16))
+    assert [op.cost.activation_bytes for op in ops] == [size + 8 * 8 * 2]
+
+
 def test_sizes_that_only_a_run_knows_are_said_so(ct, convert):
     shape = ct.Shape((1, 3, ct.RangeDim(4, 32, default=8), 8))
     package = convert(nn.Conv2d(3, 2, 3), torch.ones(1, 3, 8, 8), inputs=[ct.TensorType(name="x", shape=shape)])

@@ -209,6 +209,7 @@ MORE = [
     ("ane-fp16-epsilon", case(named("rsqrt", epsilon=HALF(1e-7)), (1, 64))),
     ("ane-fp16-epsilon", case(named("rsqrt", epsilon=np.float32(1e-7)), (1, 64), ios=17)),
     ("ane-negative-infinity", case(lambda mb, a: mb.maximum(x=a, y=np.float32(-1e30)), (1, 64), dtype=np.float32)),
+    ("ane-negative-infinity", case(lambda mb, a: mb.add(x=a, y=np.array([[np.nan, -np.inf] * 32], HALF)), (1, 64))),
 ]
 # More programs that keep a rule which looks near.
 NEAR = [

@@ -88,6 +88,31 @@ def test_a_small_network_in_eight_bits(fp32, tmp_path, options, least):
     assert kinds == {np.dtype(np.int8), np.dtype(np.float32)}  # the stem's stays
 
 
+class Upscaling(nn.Module):
+    """A transposed convolution of two groups, whose weight has as many output channels as one group."""
+
+    def __init__(self, groups):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.up = nn.ConvTranspose2d(16, 16, 4, stride=2, padding=1, groups=groups)
+        self.narrow = nn.Conv2d(16, 8, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        return self.narrow(torch.relu(self.up(torch.relu(self.stem(x))))).mean((2, 3))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_convolution_of_several_groups_stays_float(tmp_path, groups):
+    torch.manual_seed(0)
+    program = freeze(Upscaling(groups).eval().requires_grad_(False), torch.zeros(1, 3, 32, 32), input_name="image")
+    source, destination = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    target.convert(program, source, precision="fp32", opset=20)
+    placed = onnx_int8.static(source, destination, IMAGES, Int8Options())
+    kept = [name for name, why in placed.floating.items() if "groups" in why]
+    assert len(kept) == (groups > 1)
+    assert psnr(run(destination, IMAGES), run(source, IMAGES)) > 25
+
+
 def test_seven_bits_fill_half_of_int8(fp32, tmp_path):
     peaks = {}
     for bits in (7, 8):

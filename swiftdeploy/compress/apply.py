@@ -18,7 +18,7 @@ from coremltools.optimize import coreml as cto
 
 from swiftdeploy import console
 from swiftdeploy.canonical import canonicalise_package, save_package
-from swiftdeploy.compress.plan import Plan
+from swiftdeploy.compress.plan import Plan, border_of
 from swiftdeploy.compress.weights import Weight
 from swiftdeploy.errors import ConversionError, UsageError, importing
 from swiftdeploy.folding import unfolded
@@ -100,9 +100,7 @@ def _smallest(scheme: Scheme, weight: Weight) -> Any:
 
     Not coremltools' pruner by share: it counts in the weight's dtype, and fp16 ends at 65,504 values.
     """
-    magnitudes = np.abs(weight.value).reshape(-1)
-    pruned = -(-scheme.sparsity * magnitudes.size // 100)  # rounded up
-    border = float(np.partition(magnitudes, pruned - 1)[pruned - 1])
+    border = border_of(scheme, np.abs(weight.value).reshape(-1))
     return cto.OpThresholdPrunerConfig(
         threshold=border, minimum_sparsity_percentile=scheme.sparsity / 100, weight_threshold=0
     )

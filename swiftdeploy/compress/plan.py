@@ -11,6 +11,10 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from swiftdeploy.compress.weights import Weight
 from swiftdeploy.errors import UsageError
@@ -99,15 +103,31 @@ def _divisor(weight: Weight, axis: int | None, wanted: int) -> int:
     return next((size for size in range(min(wanted, channels), least - 1, -1) if channels % size == 0), -1)
 
 
+def _all_pruned(scheme: Scheme, weight: Weight) -> bool:
+    """Whether nothing is larger than the last magnitude to go: ties are all pruned."""
+    magnitudes = np.abs(weight.value).reshape(-1)
+    return bool(magnitudes.max() <= border_of(scheme, magnitudes))
+
+
+def border_of(scheme: Scheme, magnitudes: NDArray[Any]) -> float:
+    """The last of the magnitudes that make up the share to prune."""
+    pruned = -(-scheme.sparsity * magnitudes.size // 100)  # rounded up
+    return float(np.partition(magnitudes, pruned - 1)[pruned - 1])
+
+
 def _reason(scheme: Scheme, weight: Weight, smallest: int) -> str:
     """Why a weight stays as it is; empty where it is compressed."""
     value = weight.value
     if scheme.form == "float" and not scheme.sparsity:
         return "the recipe keeps it in fp16"
+    if weight.nested:
+        return "it lies in the body of a loop, as a GRU's do"
     if value.size <= smallest:
         return f"it has {value.size} values, no more than {smallest}"
     if weight.output_axis is None or weight.input_axis is None:
         return "the layers that share it disagree on its channels"
+    if scheme.sparsity and _all_pruned(scheme, weight):
+        return f"{scheme.sparsity} % sparse it would be all zeros: too many of its values are of one size"
     if scheme.group == -1:
         what = "input" if scheme.form == "linear" else "output"
         axis = weight.input_axis if scheme.form == "linear" else weight.output_axis

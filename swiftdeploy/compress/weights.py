@@ -26,7 +26,7 @@ class Weight:
     """One weight tensor. `constant` is its name in the package, `name` the one that the module knows it by.
 
     `output_axis` and `input_axis` count its channels; None where the ops that use it disagree. `depthwise` weights have
-    one input channel.
+    one input channel, `nested` ones lie in the body of a loop or a branch.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Weight:
     value: NDArray[Any]
     output_axis: int | None
     input_axis: int | None
+    nested: bool = False
 
     @property
     def depthwise(self) -> bool:
@@ -55,8 +56,9 @@ def read_weights(package: Path) -> tuple[Weight, ...]:
         for binding in operation.inputs.get(key, ()):
             if isinstance(binding, str) and binding in constants:
                 axes.setdefault(binding, set()).add(_axes(operation))
+    outer = set(map(id, program.functions[program.default_function].block.operations))
     return tuple(
-        _weight(constants[name], found)
+        _weight(constants[name], found, nested=id(constants[name]) not in outer)
         for name, found in axes.items()
         if _is_weight(array_of(constants[name].inputs["val"][0]))
     )
@@ -86,7 +88,7 @@ def _is_weight(value: NDArray[Any] | None) -> bool:
     return value is not None and value.dtype.kind == "f" and value.ndim >= 2
 
 
-def _weight(constant: Operation, axes: set[tuple[int, int]]) -> Weight:
+def _weight(constant: Operation, axes: set[tuple[int, int]], *, nested: bool) -> Weight:
     value = array_of(constant.inputs["val"][0])
     if value is None:
         raise AssertionError(f"{constant.name} is no tensor")
@@ -100,6 +102,7 @@ def _weight(constant: Operation, axes: set[tuple[int, int]]) -> Weight:
         value=value,
         output_axis=None if output_axis is None else output_axis % rank,
         input_axis=None if input_axis is None else input_axis % rank,
+        nested=nested,
     )
 
 

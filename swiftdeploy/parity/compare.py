@@ -6,7 +6,7 @@ Arrays carry the sample axis first. The gates stand in one table, with the reaso
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,18 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
     return "warn" if "warn" in verdicts else "pass"
 
 
-def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity:
+def weights(
+    expected: Arrays, stored: Arrays, *, precision: str, recurrent: Collection[str] = frozenset()
+) -> WeightParity:
     """Whether each expected float tensor is in the artifact, rounded once to its stored dtype, and nothing else is.
 
     Converters rename, transpose and merge equal tensors, so a tensor counts as found under its own name, or anywhere
-    with the same values (then also in another layout). Single numbers are left to the outputs, and so are tensors of
-    ones or zeros: converters write and drop them, as the gain and shift of a norm that has none of its own.
+    with the same values (then also in another layout). Single numbers are left to the outputs, and so is a tensor of
+    one number throughout that is not found: converters drop a gain of ones, and keep one slope where all are equal.
+    Ones and zeros they also write, as the gain and shift of a norm that has none of its own.
+
+    What the layers of `recurrent` names were taught, converters split by gates, join over directions, and add up: of
+    those that are not found so, all values together must be what is left over in the artifact.
     """
     present = {name: value for name, value in stored.items() if _weighty(value)}
     with np.errstate(over="ignore"):  # beyond fp16 lies Inf, in the artifact as here; the outputs tell what that costs
@@ -90,16 +96,40 @@ def weights(expected: Arrays, stored: Arrays, *, precision: str) -> WeightParity
             if _weighty(value)
         }
     values = {_fingerprint(value) for value in present.values()}
-    problems = [
-        f"{name}: {problem}" for name, value in wanted.items() if (problem := _problem(name, value, present, values))
-    ]
+    problems = {name: problem for name, value in wanted.items() if (problem := _problem(name, value, present, values))}
     known = {_fingerprint(value) for value in wanted.values()}
     strays = [
-        f"{name}: the module has no such tensor"
+        name
         for name, value in present.items()
         if name not in wanted and not _neutral(value) and _fingerprint(value) not in known
     ]
-    return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(problems + strays))
+    regrouped = {name for name in problems if name in recurrent and name not in present}
+    if regrouped and _regrouped({n: wanted[n] for n in regrouped}, expected, [present[n] for n in strays]):
+        problems, strays = {n: p for n, p in problems.items() if n not in regrouped}, []
+    told = [f"{name}: {problem}" for name, problem in problems.items()]
+    told += [f"{name}: the module has no such tensor" for name in strays]
+    return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(told))
+
+
+def _regrouped(missing: Arrays, expected: Arrays, left: Sequence[NDArray[Any]]) -> bool:
+    """Whether what is left over holds the missing values, each as often; or, as Core ML's LSTM, the biases' sums.
+
+    They are rounded to the dtype of what is left: coremltools keeps an LSTM of an fp16 program in fp32.
+    """
+    if len({value.dtype for value in left}) != 1:
+        return False
+    apart = [expected[name] for name in missing]
+    added = []
+    for name in missing:
+        other = name.replace("_ih_", "_hh_") if "bias_ih" in name else ""
+        if "bias_hh" not in name or name.replace("_hh_", "_ih_") not in missing:  # else it is in the other's sum
+            added.append(expected[name] + expected[other] if other in missing else expected[name])
+    found = _fingerprint(_joined(left))
+    return found in {_fingerprint(_joined(each).astype(left[0].dtype)) for each in (apart, added)}
+
+
+def _joined(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate([value.ravel() for value in values])
 
 
 def _stored_dtype(name: str, value: NDArray[Any], present: Arrays, precision: str) -> Any:
@@ -187,11 +217,15 @@ def _neutral(value: NDArray[Any]) -> bool:
     return bool((value == 1).all() or (value == 0).all())
 
 
+def _uniform(value: NDArray[Any]) -> bool:
+    return bool((value == value.flat[0]).all())
+
+
 def _problem(name: str, value: NDArray[Any], present: Arrays, values: set[bytes]) -> str:
     """What is wrong with a tensor; empty when it is stored, under its name or merged into an equal one."""
     stored = present.get(name)
     if stored is None:
-        found = _neutral(value) or _fingerprint(value) in values
+        found = _uniform(value) or _fingerprint(value) in values
         return "" if found else "no tensor of the artifact has these values"
     if stored.size != value.size:
         return f"{stored.size} values stored, {value.size} expected"

@@ -192,7 +192,7 @@ def expected_outputs(outputs: Arrays, names: Sequence[str]) -> Arrays:
 
 def weights_leg(runtime: Runtime, built: Built, *, precision: str) -> Leg:
     """Leg 3: every stored weight is the module's, rounded once."""
-    result = compare.weights(built.constants, runtime.tensors(), precision=precision)
+    result = compare.weights(built.constants, runtime.tensors(), precision=precision, recurrent=built.recurrent)
     verdict: Verdict = "fail" if result.problems or not result.tensors else "pass"
     return Leg(name="weights", verdict=verdict, weights=result)
 

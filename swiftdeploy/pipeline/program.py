@@ -27,12 +27,17 @@ PROBABILITIES = "classLabel_probs"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """One module, ready to convert. `classifier` is the same program ending in softmax, where labels were given."""
+    """One module, ready to convert.
+
+    `classifier` is the same program ending in softmax, where labels were given; `recurrent` are the constants that
+    belong to LSTM, GRU and RNN layers.
+    """
 
     module: nn.Module
     program: Program
     classifier: Program | None
     constants: Mapping[str, NDArray[Any]]
+    recurrent: frozenset[str]
     ledger: tuple[RewriteRecord, ...]
     ops_before: Mapping[str, int]
     ops_after: Mapping[str, int]
@@ -96,6 +101,7 @@ def build(
         program=program,
         classifier=classifier,
         constants={name: value.numpy() for name, value in constants(result.graph).items()},
+        recurrent=_recurrent(module),
         ledger=result.ledger,
         ops_before=before,
         ops_after=histogram(result.graph),
@@ -114,9 +120,17 @@ def _unfused(module: nn.Module, example: Tensor, *, labelled: bool) -> Built:
             for name, value in tensors.items()
             if not name.endswith("num_batches_tracked")
         },
+        recurrent=_recurrent(module),
         ledger=(),
         ops_before={},
         ops_after={},
+    )
+
+
+def _recurrent(module: nn.Module) -> frozenset[str]:
+    parts = ((path, part) for path, part in module.named_modules() if isinstance(part, nn.RNNBase))
+    return frozenset(
+        "_".join((*path.split("."), name)).strip("_") for path, part in parts for name, _ in part.named_parameters()
     )
 
 

@@ -10,7 +10,7 @@ from swiftdeploy.recipe import Override, Recipe, parse_scheme
 
 
 def weight(name="a_weight", shape=(64, 64, 3, 3), axes=(0, 1)):
-    value = np.ones(shape, np.float16)
+    value = np.random.default_rng(0).standard_normal(shape).astype(np.float16)
     return Weight(name=name, constant=f"{name}_to_fp16", value=value, output_axis=axes[0], input_axis=axes[1])
 
 
@@ -33,6 +33,22 @@ def test_reasons_to_leave_a_weight_alone():
     grows = reason("pal8g4", shape=(512, 1, 3, 3))
     assert grows.startswith("the tensor of a depthwise layer would take ")
     assert grows.endswith(" bytes instead of 9280")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, -0.5])
+def test_a_weight_that_pruning_would_leave_nothing_of_stays(value):
+    """Ties are all pruned, and coremltools makes one constant of two weights that are all zeros."""
+    even = dataclasses.replace(weight(), value=np.full((64, 64, 3, 3), value, np.float16))
+    found = plan_weights([even], Recipe(name="sparse50+pal4", default="sparse50+pal4"))
+    assert found.reasons["a_weight"].startswith("50 % sparse it would be all zeros")
+    assert plan_weights([even], Recipe(name="pal4", default="pal4")).reasons == {}
+    even.value[0, 0, 0, 0] = 2.0
+    assert plan_weights([even], Recipe(name="sparse50", default="sparse50")).reasons == {}
+
+
+def test_a_weight_in_a_loop_stays():
+    inside = dataclasses.replace(weight(), nested=True)
+    assert "body of a loop" in plan_weights([inside], Recipe(name="int8", default="int8")).reasons["a_weight"]
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,64 @@ def test_values_beyond_fp16_become_inf_without_a_warning(module_weights):
 def test_single_numbers_are_left_to_the_outputs(module_weights):
     artifact = stored(module_weights, epsilon=np.float16(1e-5), axes=np.array([2, 3]), one=np.ones(1, np.float16))
     assert not compare.weights(module_weights, artifact, precision="fp16").problems
+
+
+def test_slopes_that_are_all_equal_may_be_one_number(module_weights):
+    slopes = {**module_weights, "slopes": np.full(48, 0.25, np.float32)}
+    found = compare.weights(slopes, stored(module_weights), precision="fp16")
+    assert (found.tensors, found.equal, found.problems) == (5, 5, ())
+    slopes["slopes"][3] = 0.5
+    found = compare.weights(slopes, stored(module_weights), precision="fp16")
+    assert found.problems == ("slopes: no tensor of the artifact has these values",)
+
+
+@pytest.fixture
+def recurrent():
+    """The tensors of a layer by PyTorch's names."""
+    generator = np.random.default_rng(0)
+    shapes = {
+        "rnn_weight_ih_l0": (12, 5),
+        "rnn_weight_hh_l0": (12, 4),
+        "rnn_bias_ih_l0": (12,),
+        "rnn_bias_hh_l0": (12,),
+    }
+    return {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def gates(weights):
+    """As a converter may write them: a tensor a gate, and the biases of all in one."""
+    parts = {f"linear_{i}": weights["rnn_weight_ih_l0"][4 * i : 4 * i + 4] for i in range(3)}
+    parts["joined"] = np.concatenate([weights["rnn_bias_hh_l0"], weights["rnn_bias_ih_l0"]])
+    return parts | {"other": weights["rnn_weight_hh_l0"][::-1].copy()}
+
+
+def summed(weights):
+    """As Core ML's LSTM has them."""
+    kept = {f"concat_{i}": value for i, value in enumerate(weights.values()) if value.ndim == 2}
+    return kept | {"add_0": weights["rnn_bias_ih_l0"] + weights["rnn_bias_hh_l0"]}
+
+
+@pytest.mark.parametrize("form", [gates, summed])
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", np.float32), ("fp16", np.float16), ("fp16", np.float32)])
+def test_what_a_recurrent_layer_was_taught_may_be_regrouped(recurrent, form, precision, dtype):
+    """An LSTM of an fp16 program stays in fp32."""
+    artifact = {name: value.astype(dtype) for name, value in form(recurrent).items()}
+    found = compare.weights(recurrent, artifact, precision=precision, recurrent=set(recurrent))
+    assert (found.tensors, found.equal, found.problems) == (4, 4, ())
+
+
+@pytest.mark.parametrize("form", [gates, summed])
+def test_a_regrouped_layer_is_compared_to_the_bit(recurrent, form):
+    for name in form(recurrent):
+        artifact = form(recurrent)
+        artifact[name] = artifact[name].copy()
+        artifact[name].view(np.uint32).flat[1] ^= 1
+        assert compare.weights(recurrent, artifact, precision="fp32", recurrent=set(recurrent)).problems
+        del artifact[name]
+        assert compare.weights(recurrent, artifact, precision="fp32", recurrent=set(recurrent)).problems
+    twice = {**form(recurrent), "again": form(recurrent)["joined" if form is gates else "add_0"]}
+    assert compare.weights(recurrent, twice, precision="fp32", recurrent=set(recurrent)).problems
+
+
+def test_no_other_layer_may_be_regrouped(recurrent):
+    assert len(compare.weights(recurrent, gates(recurrent), precision="fp32").problems) == 7

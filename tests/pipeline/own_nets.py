@@ -8,11 +8,11 @@ from torch.nn import functional as F
 class Around(nn.Module):
     """A stem, the layer in question, and a head."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, width=24):
         super().__init__()
-        self.stem = nn.Conv2d(3, 24, 3, 2, 1)
+        self.stem = nn.Conv2d(3, width, 3, 2, 1)
         self.layer = layer
-        self.head = nn.Linear(24, 10)
+        self.head = nn.Linear(width, 10)
         for parameter in layer.parameters():  # trained norms have gains and shifts
             nn.init.normal_(parameter, 1.0, 0.3)
 
@@ -33,6 +33,10 @@ class Called(nn.Module):
 
 def groups():
     return Around(nn.GroupNorm(4, 24))
+
+
+def wide_groups():
+    return Around(nn.GroupNorm(4, 96), 96)
 
 
 def group():
@@ -92,3 +96,32 @@ def nested():
 
 def two_images():
     return TwoImages()
+
+
+class Recurrent(nn.Module):
+    """Features of a few columns, read by a recurrent layer from both sides."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 24, 8, 8)
+        self.layer = layer(24, 16, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x):
+        columns, _ = self.layer(self.stem(x).flatten(2).transpose(1, 2))
+        return self.head(columns.mean(1))
+
+
+def lstm():
+    return Recurrent(nn.LSTM)
+
+
+def gru():
+    return Recurrent(nn.GRU)
+
+
+def even_slopes():
+    slopes = nn.PReLU(24)
+    net = Around(slopes)
+    nn.init.constant_(slopes.weight, 0.25)
+    return net

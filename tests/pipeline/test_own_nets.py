@@ -15,7 +15,8 @@ from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.spec import ExportOptions
 
-NETS = ("groups", "group", "instance", "instance_affine", "layer_norm_bare", "upsampled", "scaled")
+NORMS = ("groups", "group", "instance", "instance_affine", "layer_norm_bare")
+NETS = (*NORMS, "upsampled", "scaled", "lstm", "gru", "even_slopes")
 
 
 @pytest.fixture
@@ -44,6 +45,17 @@ def test_every_leg_passes_in_both_targets(exported, net):
     verdicts = {a.path: [leg.verdict for leg in a.parity.legs] for a in result.manifest.artifacts}
     assert verdicts == dict.fromkeys(verdicts, ["pass"] * 3)
     assert len(verdicts) == 4
+
+
+@pytest.mark.parametrize("net", ["wide_groups", "lstm", "gru"])
+def test_they_compress(exported, net):
+    """A GRU's weights lie in the body of a loop, an LSTM's are no layer's that coremltools compresses: both stay."""
+    result = exported(net, precisions=("int8", "pal4"))
+    for artifact in result.manifest.artifacts:
+        assert [leg.verdict for leg in artifact.parity.legs] == ["pass"] * 3
+        assert [tensor.name for tensor in artifact.compression.tensors] == ["stem_weight"]
+    reasons = {kept.reason for kept in result.manifest.artifacts[0].compression.kept}
+    assert any("body of a loop" in reason for reason in reasons) == (net == "gru")
 
 
 @pytest.mark.parametrize(

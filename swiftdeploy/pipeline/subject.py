@@ -80,6 +80,8 @@ def load_subject(request: ExportRequest) -> Subject:
     calibration = read_calibration(given, side, preprocessing) if given is not None else ()
     example = torch.from_numpy(to_input([samples[0].image] * request.options.batch, preprocessing, "tensor"))
     classes = class_count(loaded.module, example)
+    if request.options.dynamic_batch:
+        _check_batch(loaded.module, example.repeat(2, 1, 1, 1))
     labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
     return Subject(
         request=request,
@@ -102,8 +104,19 @@ def prepare(subject: Subject) -> Pair:
         return Pair(real=real, stress=None)
     samples = [s for s in subject.samples if s.name in STRESS_SAMPLES]
     images = torch.from_numpy(to_input([s.image for s in samples], subject.preprocessing, "tensor"))
-    stressed = parity.stressed(subject.oracle, images, seed=STRESS_SEED)
+    stressed = parity.stressed(subject.oracle, _taken(subject, images), seed=STRESS_SEED)
     return Pair(real=real, stress=truth_of(subject, stressed, samples))
+
+
+def _taken(subject: Subject, images: torch.Tensor) -> torch.Tensor:
+    """The images at once where the model takes them so; a forward that says view(1, -1) takes the example's number."""
+    try:
+        with torch.no_grad():
+            subject.oracle(images)
+    except Exception:  # noqa: BLE001  it took the example, so that only the number can be at fault
+        batch = len(subject.example)
+        return images[:1].repeat(batch, 1, 1, 1) if batch > len(images) else images[:batch]
+    return images
 
 
 def truth_of(subject: Subject, oracle: nn.Module, samples: Sequence[Sample]) -> parity.Reference:
@@ -161,6 +174,18 @@ def class_count(module: nn.Module, example: torch.Tensor) -> int:
         ) from error
     tensors_of(module, output)
     return int(output.shape[1]) if isinstance(output, torch.Tensor) and output.dim() == 2 else 0
+
+
+def _check_batch(module: nn.Module, example: torch.Tensor) -> None:
+    """Raise ModelError where a model that takes the example does not take another number of images."""
+    try:
+        with torch.no_grad():
+            module(example)
+    except Exception as error:
+        raise ModelError(
+            f"the model takes no batch of {len(example)}: {type(error).__name__}: {str(error)[:160]}",
+            hint="write -1 for the batch in its forward, or leave --dynamic-batch out",
+        ) from error
 
 
 def _required(module: nn.Module) -> list[str]:

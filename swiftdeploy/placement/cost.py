@@ -60,7 +60,7 @@ def weights_of(scope: Scope, operation: Operation) -> dict[str, Stored]:
     """The weights that an op reads: float constants, and whatever a constexpr op unpacks for it."""
     found = {}
     for key, given in operation.inputs.items():
-        for bound in given:
+        for bound in given if key != "epsilon" else ():
             stored = _stored(scope, bound)
             if stored is not None:
                 found[bound if isinstance(bound, str) else f"{operation.name}.{key}"] = stored

@@ -125,3 +125,19 @@ def even_slopes():
     net = Around(slopes)
     nn.init.constant_(slopes.weight, 0.25)
     return net
+
+
+class OneImage(nn.Module):
+    """A forward that says how many images there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 8, 8)
+        self.head = nn.Linear(8 * 16, 10)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.stem(x)).view(1, -1))
+
+
+def one_image():
+    return OneImage()

@@ -9,14 +9,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from swiftdeploy.errors import ParityError, SwiftdeployError
+from swiftdeploy.errors import ModelError, ParityError, SwiftdeployError
 from swiftdeploy.pipeline import export as module
 from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.spec import ExportOptions
 
 NORMS = ("groups", "group", "instance", "instance_affine", "layer_norm_bare")
-NETS = (*NORMS, "upsampled", "scaled", "lstm", "gru", "even_slopes")
+NETS = (*NORMS, "upsampled", "scaled", "lstm", "gru", "even_slopes", "one_image")
 
 
 @pytest.fixture
@@ -70,6 +70,12 @@ def test_a_forward_that_no_artifact_can_have_is_named_before_the_slow_part(expor
     monkeypatch.setattr(module, "prepare", lambda *_: pytest.fail("it is too late"))
     with pytest.raises(SwiftdeployError, match=fact):
         exported(net)
+
+
+def test_a_forward_that_says_one_image_has_no_free_batch(exported):
+    with pytest.raises(ModelError, match=r"takes no batch of 2: RuntimeError") as caught:
+        exported("one_image", targets=("onnx",), dynamic_batch=True)
+    assert "--dynamic-batch" in caught.value.hint
 
 
 def test_the_files_do_hold_constants_of_the_exporter(exported):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib
 import json
 import shutil
 
@@ -18,7 +19,17 @@ from swiftdeploy import bundle, mil
 from swiftdeploy.errors import ArtifactError, CheckpointError, ModelError, UsageError
 from swiftdeploy.evaluation.decode import UnreadableImage
 from swiftdeploy.pipeline.evaluate import EvaluationRequest, evaluate, most_precise, prepare, run
-from swiftdeploy.spec import to_plain
+from swiftdeploy.pipeline.export import export
+from swiftdeploy.pipeline.request import ExportRequest
+from swiftdeploy.spec import ExportOptions, to_plain
+
+OWN = """
+from torch import nn
+
+
+def make():
+    return nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10))
+"""
 
 FP16 = "swiftformer_digits-fp16.mlpackage"
 ONNX = "swiftformer_digits-fp32.onnx"
@@ -284,6 +295,25 @@ def test_a_journal_of_other_pixels_in_as_many_bytes(lean, tmp_path):
     assert evaluate(request) == first
     shutil.copy(tmp_path / "0.bmp", tmp_path / "1.bmp")
     with pytest.raises(UsageError, match="it differs in images"):
+        evaluate(request)
+
+
+def test_a_journal_of_other_model_code(noisy, tmp_path, monkeypatch):
+    """The oracle is what the code says: with other code it may answer otherwise."""
+    source = tmp_path / "own_net_evaluated.py"
+    source.write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.manual_seed(0)
+    torch.save(importlib.import_module("own_net_evaluated").make().state_dict(), tmp_path / "net.pth")
+    own = {"checkpoint": str(tmp_path / "net.pth"), "model": "own_net_evaluated:make"}
+    options = ExportOptions(targets=("onnx",), precisions=("fp32",), input_size=(32, 32))
+    export(ExportRequest(**own, destination=tmp_path / "dist", options=options))
+    request = EvaluationRequest(**own, bundle=tmp_path / "dist", images=noisy[0], limit=8, resume=tmp_path / "j")
+    first = evaluate(request)
+    assert evaluate(request) == first
+    source.write_text(OWN + "# changed\n")
+    with pytest.raises(UsageError, match="it differs in model"):
         evaluate(request)
 
 

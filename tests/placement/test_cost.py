@@ -102,6 +102,20 @@ def test_compressed_weights_count_as_they_lie_on_disk(ct, package, tmp_path, com
     assert not any("constexpr" in op.type for op in ops)
 
 
+@pytest.mark.parametrize("compress", [lambda cto, model: palettized(cto, model, 4), pruned], ids=["4 bits", "sparse"])
+def test_how_a_weight_is_unpacked_is_no_weight(ct, convert, tmp_path, compress):
+    """For iOS 16 the ops that unpack are told the shape, which is no byte of what a run reads."""
+    inputs = [ct.TensorType(name="x", shape=(1, 16, 32, 32), dtype=np.float16)]
+    package = convert(Net(), torch.rand(1, 16, 32, 32), half=True, ios=16, inputs=inputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import coremltools.optimize.coreml as cto
+
+        compress(cto, ct.models.MLModel(str(package), skip_model_load=True)).save(str(tmp_path / "packed.mlpackage"))
+    cost = place(tmp_path / "packed.mlpackage")[0].cost
+    assert cost.weight_bytes == blob_bytes(tmp_path / "packed.mlpackage")
+
+
 def test_a_shared_weight_counts_once_in_the_total(save):
     def graph(mb, a):
         weight = np.ones((64, 64), np.float16)
@@ -119,6 +133,15 @@ def test_a_tensor_that_an_op_reads_twice_is_read_once(save):
     assert [op.cost.activation_bytes for op in ops] == [2 * size]
     _, ops = place(save(lambda mb, a: mb.matmul(x=a, y=a, transpose_y=True), [np.ones((8, 64), np.float16)], ios=16))
     assert [op.cost.activation_bytes for op in ops] == [size + 8 * 8 * 2]
+
+
+def test_an_epsilon_is_no_weight(save):
+    def norm(mb, a):
+        gain = np.full(64, 2, np.float16)
+        return mb.layer_norm(x=a, axes=[-1], gamma=gain, beta=gain, epsilon=np.float16(1e-3))
+
+    _, ops = place(save(norm, [np.ones((8, 64), np.float16)], ios=16))
+    assert [op.cost.weight_bytes for op in ops] == [2 * 64 * 2]
 
 
 def test_sizes_that_only_a_run_knows_are_said_so(ct, convert):

@@ -105,7 +105,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         id="ane-conv-stride",
         severity="warning",
-        says="a stride that is no product of 2s and 3s, or next to a stride of 2 is not 2, 3, 4, 8 or 9",
+        says="a stride that is no product of 2s and 3s, or next to a stride of 2 is not 1, 2, 3, 4, 8 or 9",
         origin="Apple",
         source=NE_RULES,
         confidence="medium",

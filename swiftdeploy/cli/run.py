@@ -12,6 +12,7 @@ import typer
 
 from swiftdeploy import console
 from swiftdeploy.cli import output
+from swiftdeploy.cli.cache import Folder, cache_of
 from swiftdeploy.cli.options import Json, NoColor, Quiet, Verbose
 from swiftdeploy.cli.table import table_of
 from swiftdeploy.config import FILE_NAME, Config, bytes_of, check_baselines, read_config
@@ -26,31 +27,22 @@ MARKS = {
 }
 
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
-Baseline = Annotated[
-    Path | None,
-    typer.Option(
-        "--baseline",
-        metavar="PATH",
-        help="Compare with this run or bundle, not with the file's.",
-    ),
-]
-CacheFolder = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Folder of the cache.")]
-
-
 def run(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these models of the file.", show_default=False)
     ] = None,
-    file: ConfigFile = Path(FILE_NAME),
-    baseline: Baseline = None,
+    file: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")] = Path(FILE_NAME),
+    baseline: Annotated[
+        Path | None,
+        typer.Option("--baseline", metavar="PATH", help="Compare with this run or bundle, not with the file's."),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", help="Worker processes; default: one a core.", show_default=False)
     ] = None,
     memory: Annotated[
         str | None, typer.Option("--memory", metavar="SIZE", help='Bound of all workers together, such as "8GB".')
     ] = None,
-    cache: CacheFolder = None,
+    cache: Folder = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Make everything anew, and keep nothing.")] = False,
     executor: Annotated[str, typer.Option("--executor", metavar="local|dask", help="Where jobs run.")] = "local",
     scheduler: Annotated[
@@ -76,8 +68,6 @@ def run(
             "--executor dask and --scheduler go together", hint="--executor dask --scheduler tcp://host:8786"
         )
     config = _config(file, baseline)
-    from swiftdeploy.cli.cache import cache_of
-
     store = None if no_cache else cache_of(cache, config)
     if dry_run:
         raise typer.Exit(_show_plan(config, store, tuple(names or ()), json=json))

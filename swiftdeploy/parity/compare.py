@@ -104,14 +104,14 @@ def weights(
         if name not in wanted and not _neutral(value) and _fingerprint(value) not in known
     ]
     regrouped = {name for name in problems if name in recurrent and name not in present}
-    if regrouped and _regrouped({n: wanted[n] for n in regrouped}, expected, [present[n] for n in strays]):
+    if regrouped and _regrouped(regrouped, expected, [present[n] for n in strays]):
         problems, strays = {n: p for n, p in problems.items() if n not in regrouped}, []
     told = [f"{name}: {problem}" for name, problem in problems.items()]
     told += [f"{name}: the module has no such tensor" for name in strays]
     return WeightParity(tensors=len(wanted), equal=len(wanted) - len(problems), problems=tuple(told))
 
 
-def _regrouped(missing: Arrays, expected: Arrays, left: Sequence[NDArray[Any]]) -> bool:
+def _regrouped(missing: Collection[str], expected: Arrays, left: Sequence[NDArray[Any]]) -> bool:
     """Whether what is left over holds the missing values, each as often; or, as Core ML's LSTM, the biases' sums.
 
     They are rounded to the dtype of what is left: coremltools keeps an LSTM of an fp16 program in fp32.

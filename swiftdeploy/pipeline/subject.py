@@ -27,6 +27,9 @@ GOLDEN_SAMPLES = ("natural_0", "natural_1", "white_noise", "constant_255")
 STRESS_SAMPLES = frozenset({"natural_0", "natural_1", "natural_2", "natural_3", "white_noise"})
 
 
+_FREE_BATCH = "write -1 for the batch in its forward, or leave --dynamic-batch out"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
     """What the stages after loading work on. `synthetic` samples are ours, `images` and `calibration` the user's."""
@@ -81,7 +84,7 @@ def load_subject(request: ExportRequest) -> Subject:
     example = torch.from_numpy(to_input([samples[0].image] * request.options.batch, preprocessing, "tensor"))
     classes = class_count(loaded.module, example)
     if request.options.dynamic_batch:
-        _check_batch(loaded.module, example.repeat(2, 1, 1, 1))
+        _answered(loaded.module, example.repeat(2, 1, 1, 1), hint=_FREE_BATCH)
     labels = read_labels(request.labels, classes=classes) if request.labels else request.options.labels
     return Subject(
         request=request,
@@ -164,27 +167,20 @@ def class_count(module: nn.Module, example: torch.Tensor) -> int:
             f"{type(module).__name__}.forward takes {len(inputs)} inputs ({', '.join(inputs)}): one image is supported",
             hint="wrap the model so that forward takes the image alone",
         )
-    try:
-        with torch.no_grad():
-            output = module(example)
-    except Exception as error:
-        raise ModelError(
-            f"the model fails on an input of shape {tuple(example.shape)}: {type(error).__name__}: {str(error)[:160]}",
-            hint="check --size and the checkpoint's input channels",
-        ) from error
+    output = _answered(module, example, hint="check --size and the checkpoint's input channels")
     tensors_of(module, output)
     return int(output.shape[1]) if isinstance(output, torch.Tensor) and output.dim() == 2 else 0
 
 
-def _check_batch(module: nn.Module, example: torch.Tensor) -> None:
-    """Raise ModelError where a model that takes the example does not take another number of images."""
+def _answered(module: nn.Module, example: torch.Tensor, *, hint: str) -> object:
+    """What the module returns. Raises ModelError with the hint where it fails."""
     try:
         with torch.no_grad():
-            module(example)
+            return module(example)
     except Exception as error:
         raise ModelError(
-            f"the model takes no batch of {len(example)}: {type(error).__name__}: {str(error)[:160]}",
-            hint="write -1 for the batch in its forward, or leave --dynamic-batch out",
+            f"the model fails on an input of shape {tuple(example.shape)}: {type(error).__name__}: {str(error)[:160]}",
+            hint=hint,
         ) from error
 
 

@@ -14,6 +14,9 @@ from swiftdeploy.mil.weights import stored_bytes
 from swiftdeploy.placement.scope import Scope
 from swiftdeploy.report import Cost, OpCost
 
+# Float or not, these say how an op computes, or how a constexpr op unpacks: they are no weights.
+_PARAMETERS = ("epsilon", "shape", "axis", "vector_axis")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
@@ -60,7 +63,7 @@ def weights_of(scope: Scope, operation: Operation) -> dict[str, Stored]:
     """The weights that an op reads: float constants, and whatever a constexpr op unpacks for it."""
     found = {}
     for key, given in operation.inputs.items():
-        for bound in given if key != "epsilon" else ():
+        for bound in given if key not in _PARAMETERS else ():
             stored = _stored(scope, bound)
             if stored is not None:
                 found[bound if isinstance(bound, str) else f"{operation.name}.{key}"] = stored
@@ -78,9 +81,6 @@ def _stored(scope: Scope, bound: Binding) -> Stored | None:
     if not kind.dtype.startswith(("fp", "bf")):
         return None
     return Stored(bytes=stored_bytes(kind.dtype, _known(kind)), values=math.prod(_known(kind)))
-
-
-_PARAMETERS = ("shape", "axis", "vector_axis")  # of constexpr ops: they say how to unpack, and hold no weights
 
 
 def _parts(scope: Scope, constexpr: Operation) -> dict[str, int]:

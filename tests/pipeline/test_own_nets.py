@@ -15,8 +15,10 @@ from swiftdeploy.pipeline.export import export
 from swiftdeploy.pipeline.request import ExportRequest
 from swiftdeploy.spec import ExportOptions
 
-NORMS = ("groups", "group", "instance", "instance_affine", "layer_norm_bare")
-NETS = (*NORMS, "upsampled", "scaled", "lstm", "gru", "even_slopes", "one_image")
+NETS = (
+    *("groups", "group", "instance", "instance_affine", "layer_norm_bare", "upsampled", "scaled"),
+    *("lstm", "gru", "even_slopes", "one_image"),
+)
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_a_forward_that_no_artifact_can_have_is_named_before_the_slow_part(expor
 
 
 def test_a_forward_that_says_one_image_has_no_free_batch(exported):
-    with pytest.raises(ModelError, match=r"takes no batch of 2: RuntimeError") as caught:
+    with pytest.raises(ModelError, match=r"fails on an input of shape \(2, 3, 32, 32\): RuntimeError") as caught:
         exported("one_image", targets=("onnx",), dynamic_batch=True)
     assert "--dynamic-batch" in caught.value.hint
 
